@@ -1,0 +1,392 @@
+"""The documents of the HTTP API, version 1: pydantic models, data only.
+
+Units are in the names. Money is integer micro-credits. Every time names its clock: ``…_at`` is wall time (aware UTC),
+``device_time_us`` is the device's own clock. Servers refuse unknown request fields; clients ignore unknown response fields.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
+
+WIRE_VERSION = 1
+"""The version this package writes."""
+
+MIN_QPY_VERSION = 13
+RESULT_MEDIA_TYPE = "application/vnd.qpu.result+msgpack"
+"""What ``GET /jobs/{id}/result`` answers: :func:`qpu_sdk.wire.codec.pack` of the layout in :mod:`qpu_sdk.wire.results`."""
+
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+REQUEST_ID_HEADER = "X-Request-Id"
+
+_SMALL_TEXT = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Response(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class ProgramKind(StrEnum):
+    """What the client asked to have computed."""
+
+    CIRCUITS = "circuits"
+    SAMPLER = "sampler"
+    ESTIMATOR = "estimator"
+
+
+class JobState(StrEnum):
+    """``queued → running → done | failed | cancelled``; ``queued`` may also go straight to ``cancelled``."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self in {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
+
+
+class BackendKind(StrEnum):
+    """How a backend's qubits relate to the chip."""
+
+    DEVICE = "device"
+    """These physical qubits, pinned."""
+    VIRTUAL = "virtual"
+    """A shape without fixed qubits, relocated at dispatch."""
+
+
+class Isolation(StrEnum):
+    """What may run beside the job."""
+
+    SHARED = "shared"
+    EXCLUSIVE = "exclusive"
+
+
+# --- requests -----------------------------------------------------------------------------------------------------------
+
+
+class CircuitPayload(_Request):
+    """The circuits of a job, in one document.
+
+    ``qpy+zlib``: zlib over QPY without metadata. ``qasm3``: a JSON list of OpenQASM 3 programs, UTF-8.
+    """
+
+    codec: Literal["qpy+zlib", "qasm3"] = "qpy+zlib"
+    data: Base64Bytes
+
+
+class BindingsArray(_Request):
+    """Parameter values of one pub: little-endian float64, C order, shape ``(num_bindings, num_parameters)``.
+
+    The columns follow ``circuit.parameters``.
+    """
+
+    num_bindings: int = Field(ge=1)
+    num_parameters: int = Field(ge=1)
+    data: Base64Bytes
+
+
+class PauliTerm(_Request):
+    """``coefficient · P_{i} ⊗ P_{j} …``; ``paulis[k]`` (X, Y or Z) acts on the backend's qubit ``qubits[k]``."""
+
+    paulis: str = Field(pattern=r"^[XYZ]*$", max_length=4096)
+    qubits: list[int]
+    coefficient: float = Field(allow_inf_nan=False)
+
+
+class Observable(_Request):
+    """A Hermitian sum of Pauli terms."""
+
+    terms: list[PauliTerm] = Field(max_length=10_000)
+
+
+class Pub(_Request):
+    """One primitive unified bloc: a circuit, its bindings, and shots or (for the estimator) observables and precision.
+
+    For the estimator, entry ``(b, o)`` of ``pairs`` asks for observable ``o`` under binding ``b``; the client keeps the
+    broadcast shape. For ``circuits`` programs there is exactly one pub per circuit, without bindings.
+    """
+
+    circuit: int = Field(ge=0)
+    shots: int | None = Field(default=None, ge=1)
+    precision: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    bindings: BindingsArray | None = None
+    observables: list[Observable] | None = None
+    pairs: list[tuple[int, int]] | None = None
+
+
+class JobOptions(_Request):
+    """How to run; nothing here changes what is computed."""
+
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    memory: bool = False
+    rep_delay_us: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    init_qubits: bool = True
+    meas_level: Literal[1, 2] = 2
+    meas_return: Literal["single", "avg"] = "single"
+    isolation: Isolation = Isolation.SHARED
+
+
+class JobRequest(_Request):
+    """``POST /jobs``."""
+
+    wire_version: Literal[1] = WIRE_VERSION
+    backend: _SMALL_TEXT
+    program: ProgramKind
+    circuits: CircuitPayload
+    pubs: list[Pub] = Field(min_length=1)
+    options: JobOptions = JobOptions()
+    tags: list[_SMALL_TEXT] = Field(default=[], max_length=16)
+    calibration_id: str | None = None
+    """The snapshot the circuits were transpiled against."""
+    drift_policy: Literal["warn", "pin", "refuse"] = "warn"
+    max_cost_micro: int | None = Field(default=None, ge=0)
+
+
+# --- responses ----------------------------------------------------------------------------------------------------------
+
+
+class Limits(_Response):
+    """Every limit a client can check before it sends anything."""
+
+    max_body_bytes: int
+    max_circuits: int
+    max_shots: int
+    max_executions: int
+    max_qubits: int
+    max_clbits: int
+    max_operations: int
+    max_simulated_qubits: int
+    max_result_bytes: int
+
+
+class VersionInfo(_Response):
+    """``GET /version``."""
+
+    version: str
+    wire_versions: list[int]
+    min_qpy_version: int
+    max_qpy_version: int
+    limits: Limits
+
+
+class BackendSummary(_Response):
+    """One line of ``GET /backends``."""
+
+    name: str
+    device: str
+    kind: BackendKind
+    num_qubits: int
+    description: str
+    calibration_id: str
+    pending_jobs: int
+    operational: bool
+    status_msg: str
+
+
+class QubitCalibration(_Response):
+    """Measured properties of one qubit. ``None`` in :attr:`BackendDocument.qubits` marks an unusable one."""
+
+    t1_us: float
+    t2_us: float
+    frequency_hz: float | None
+    anharmonicity_hz: float | None
+    prob_meas1_prep0: float
+    prob_meas0_prep1: float
+    readout_error: float
+    readout_duration_ns: float
+
+
+class GateCalibration(_Response):
+    """Measured properties of one gate in one direction; ``error`` is the average gate infidelity."""
+
+    name: str
+    qubits: list[int]
+    error: float
+    duration_ns: float
+
+
+class BackendDocument(_Response):
+    """``GET /backends/{name}``: topology and calibration, all a client needs to build a Target."""
+
+    name: str
+    device: str
+    kind: BackendKind
+    description: str
+    num_qubits: int
+    basis_gates: list[str]
+    """Gates and instructions without control flow: ``rz sx x ecr id delay measure reset``."""
+    control_flow: list[str]
+    dt_ns: float
+    granularity: int
+    pulse_alignment: int
+    acquire_alignment: int
+    rep_delay_us: float
+    rep_delay_range_us: tuple[float, float]
+    overhead_s: float
+    max_shots: int
+    max_circuits: int
+    max_simulated_qubits: int
+    calibration_id: str
+    calibrated_at: datetime
+    device_time_us: int
+    source: str
+    qubits: list[QubitCalibration | None]
+    gates: list[GateCalibration]
+    regions: int | None = None
+    """Virtual backends: on how many places of the device this shape fits; the numbers above are medians over them."""
+    spread: dict[str, tuple[float, float]] | None = None
+    """Virtual backends: 10th and 90th percentile over the regions of ``gate_error``, ``readout_error``, ``t1_us``, ``t2_us``."""
+
+
+class BackendStatus(_Response):
+    """``GET /backends/{name}/status``."""
+
+    name: str
+    operational: bool
+    status_msg: str
+    pending_jobs: int
+    calibration_id: str
+    device_time_us: int
+
+
+class CalibrationEntry(_Response):
+    """One line of ``GET /backends/{name}/calibrations``."""
+
+    id: str
+    number: int
+    calibrated_at: datetime
+    device_time_us: int
+
+
+class WaitReason(_Response):
+    """Why a job is not running yet, and our estimate of when it will."""
+
+    message: str
+    jobs_ahead: int
+    start_in_s: float | None
+
+
+class JobDocument(_Response):
+    """``GET /jobs/{id}``: everything but the result."""
+
+    id: str
+    backend: str
+    program: ProgramKind
+    state: JobState
+    created_at: datetime
+    finished_at: datetime | None
+    tags: list[str]
+    num_circuits: int
+    num_executions: int
+    shots: int
+    calibration_id: str | None
+    """The snapshot the job ran with; before it ran, the one it was transpiled against."""
+    price_micro: int
+    """What the job costs if it completes; the quote is exact because price depends only on the job."""
+    estimated_device_s: float
+    idempotency_key: str | None
+    error_code: str | None = None
+    error_message: str | None = None
+    waiting: WaitReason | None = None
+    replayed: bool = False
+    """True when a submission was answered with a job that already existed."""
+
+
+class JobPage(_Response):
+    """``GET /jobs``, newest first."""
+
+    jobs: list[JobDocument]
+    next_cursor: str | None
+
+
+class MeteringRecord(_Response):
+    """``GET /jobs/{id}/metering``: what was used and what it cost. An immutable fact once the job is final."""
+
+    job_id: str
+    state: JobState
+    shots: int
+    device_us: int
+    """Stand-alone device time of the job: overhead once, plus Σ shots · (rep_delay + T)."""
+    footprint_qubits: int
+    price_book: str
+    price_micro: int
+    simulator_cpu_us: int
+    result_bytes: int
+    placement: list[int] | None
+    """Physical qubit of each of the job's region qubits, in order."""
+    co_tenants: Literal["0", "1-3", "4+"] | None
+    crosstalk_loss: float | None
+    """Predicted loss of success probability to neighbours, rounded to half a point (0.005)."""
+    calibration_id: str | None
+    seed: int
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class JobEvent(_Response):
+    """One event of a job. ``seq`` is gap-free per job, ``cursor`` per tenant."""
+
+    job_id: str
+    seq: int
+    cursor: int
+    name: str
+    state: JobState
+    at: datetime
+    device_time_us: int | None = None
+    message: str | None = None
+
+
+class EventPage(_Response):
+    """``GET /jobs/{id}/events?wait=``: the long-poll face of the event stream."""
+
+    events: list[JobEvent]
+    final: bool
+
+
+class QuotaUsage(_Response):
+    """One limit of the caller: ``free + reserved + spent = limit``."""
+
+    resource: Literal["shots", "device_us", "spend_micro"]
+    window: Literal["hour", "day", "month"]
+    window_start: datetime
+    window_end: datetime
+    limit: int
+    reserved: int
+    spent: int
+    free: int
+
+
+class UsageReport(_Response):
+    """``GET /usage``: totals of the tenant since ``since`` and its quotas now."""
+
+    tenant: str
+    since: datetime
+    jobs: int
+    shots: int
+    device_us: int
+    price_micro: int
+    balance_micro: int
+    quotas: list[QuotaUsage]
+
+
+class Problem(_Response):
+    """RFC 9457 problem document. ``code`` is stable; ``detail`` is for people; ``field`` names the offending input."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    field: str | None = None
+    request_id: str | None = None
+    retry_after_s: float | None = None
