@@ -1,12 +1,14 @@
 """The tables, once, for SQLite and PostgreSQL.
 
-Ids are prefixed UUIDv7 text. Wall times are UTC microseconds since 1970 (``…_at_us``); device times are microseconds of that
-device's own clock (``device_…_us``). Money is integer micro-credits. JSON columns hold small facts only; circuits, results
-and execution records are rows of ``blobs``. Every tenant-owned table has ``tenant_id`` and a foreign key that includes it,
-so a row can never point at another tenant's job.
+Ids are prefixed UUIDv7 text. Wall times are UTC microseconds since 1970 (``…_at_us``); device times are microseconds of
+that device's own clock (``device_…_us``). Money is integer micro-credits. JSON columns hold small facts only; circuits,
+results and execution records are rows of ``blobs``. Every tenant-owned table has ``tenant_id`` and a foreign key that
+includes it, so a row can never point at another tenant's job.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     JSON,
@@ -14,6 +16,8 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Dialect,
+    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -22,8 +26,33 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
+    literal_column,
 )
+from typing_extensions import override
+
+from qpu_backend.domain.jobs import JobState
+from qpu_backend.domain.tenancy import Role
+
+if TYPE_CHECKING:
+    from enum import StrEnum
+
+
+class Word(TypeDecorator[Any]):
+    """Text in the database, a member of a ``StrEnum`` in Python."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, kind: type[StrEnum]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    @override
+    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
+        return None if value is None else self.kind(value)
+
 
 metadata = MetaData(
     naming_convention={
@@ -35,7 +64,7 @@ metadata = MetaData(
     }
 )
 
-# --- access ----------------------------------------------------------------------------------------------------------------
+# --- access ---------------------------------------------------------------------------------------------------------
 
 tenants = Table(
     "tenants",
@@ -56,7 +85,7 @@ principals = Table(
     Column("id", Text, primary_key=True),
     Column("tenant_id", Text, ForeignKey("tenants.id"), nullable=False),
     Column("name", Text, nullable=False),
-    Column("role", Text, nullable=False),
+    Column("role", Word(Role), nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
     UniqueConstraint("tenant_id", "name"),
     UniqueConstraint("id", "tenant_id"),
@@ -75,7 +104,7 @@ api_keys = Table(
     ForeignKeyConstraint(["principal_id", "tenant_id"], ["principals.id", "principals.tenant_id"]),
 )
 
-# --- quota -----------------------------------------------------------------------------------------------------------------
+# --- quota ----------------------------------------------------------------------------------------------------------
 
 limits = Table(
     "limits",
@@ -100,7 +129,7 @@ quota_windows = Table(
     CheckConstraint("spent >= 0", name="spent_not_negative"),
 )
 
-# --- device ----------------------------------------------------------------------------------------------------------------
+# --- device ---------------------------------------------------------------------------------------------------------
 
 devices = Table(
     "devices",
@@ -132,7 +161,7 @@ snapshots = Table(
     UniqueConstraint("device_id", "number"),
 )
 
-# --- work ------------------------------------------------------------------------------------------------------------------
+# --- work -----------------------------------------------------------------------------------------------------------
 
 blobs = Table(
     "blobs",
@@ -152,7 +181,7 @@ jobs = Table(
     Column("device_id", Text, ForeignKey("devices.id"), nullable=False),
     Column("backend", Text, nullable=False),  # as the tenant named it: eagle127 or eagle127:line-5
     Column("program", Text, nullable=False),  # circuits | sampler | estimator
-    Column("state", Text, nullable=False),
+    Column("state", Word(JobState), nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
     Column("started_at_us", BigInteger),
     Column("finished_at_us", BigInteger),
@@ -173,9 +202,12 @@ jobs = Table(
     Column("price_micro", BigInteger, nullable=False),
     Column("price_book", Text, nullable=False),
     Column("max_cost_micro", BigInteger),
-    Column("quota_start", JSON, nullable=False),  # the windows the reservation was made in: [[resource, window, start_us, amount]]
+    Column(
+        "quota_start", JSON, nullable=False
+    ),  # the windows the reservation was made in: [[resource, window, start_us, amount]]
     Column("start_tag", BigInteger, nullable=False),
     Column("finish_tag", BigInteger, nullable=False),
+    Column("fairness_cost", BigInteger, nullable=False),  # µs · qubit, as expected when it was tagged
     Column("solo", Boolean, nullable=False, server_default="0"),  # retried alone after its batch was dissolved
     Column("cancel_requested", Boolean, nullable=False, server_default="0"),
     Column("event_seq", Integer, nullable=False, server_default="0"),
@@ -187,7 +219,20 @@ jobs = Table(
     CheckConstraint("state IN ('queued', 'running', 'done', 'failed', 'cancelled')", name="state_known"),
     CheckConstraint("(state = 'done') = (result_sha IS NOT NULL)", name="done_has_result"),
 )
-Index("ix_jobs_queue", jobs.c.device_id, jobs.c.state, jobs.c.start_tag, jobs.c.id)
+_QUEUED = jobs.c.state == literal_column("'queued'")
+_RUNNING = jobs.c.state == literal_column("'running'")
+_UNFINISHED = jobs.c.state.in_([literal_column("'queued'"), literal_column("'running'")])
+Index(  # the queue of a device; covers the walk that counts jobs per tenant
+    "ix_jobs_queued",
+    jobs.c.device_id,
+    jobs.c.start_tag,
+    jobs.c.id,
+    jobs.c.tenant_id,
+    sqlite_where=_QUEUED,
+    postgresql_where=_QUEUED,
+)
+Index("ix_jobs_running", jobs.c.device_id, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
+Index("ix_jobs_unfinished", jobs.c.tenant_id, sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED)
 Index("ix_jobs_tenant_created", jobs.c.tenant_id, jobs.c.created_at_us, jobs.c.id)
 Index(
     "uq_jobs_idempotency",
@@ -207,7 +252,7 @@ job_events = Table(
     Column("tenant_id", Text, nullable=False),
     Column("cursor", BigInteger, nullable=False),  # gap-free per tenant
     Column("name", Text, nullable=False),
-    Column("state", Text, nullable=False),
+    Column("state", Word(JobState), nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Column("device_time_us", BigInteger),
     Column("message", Text),
@@ -215,7 +260,7 @@ job_events = Table(
     UniqueConstraint("tenant_id", "cursor"),
 )
 
-# --- execution -------------------------------------------------------------------------------------------------------------
+# --- execution ------------------------------------------------------------------------------------------------------
 
 batches = Table(
     "batches",
@@ -246,14 +291,16 @@ placements = Table(
     Column("position", Integer, nullable=False),  # order in the batch
     Column("region", JSON, nullable=False),  # physical qubit of each region qubit
     Column("co_tenants", Text, nullable=False),  # 0 | 1-3 | 4+
-    Column("crosstalk_loss", JSON),  # predicted, unrounded; rounded where a tenant sees it
+    Column("crosstalk_loss", Double),  # predicted, unrounded; rounded where a tenant sees it
     Column("fairness_cost", BigInteger, nullable=False),  # µs · qubit
-    Column("record_sha", Text, ForeignKey("blobs.sha256"), nullable=False),  # noise, contexts, seeds: all a replay needs
+    Column(
+        "record_sha", Text, ForeignKey("blobs.sha256"), nullable=False
+    ),  # noise, contexts, seeds: all a replay needs
     ForeignKeyConstraint(["job_id", "tenant_id"], ["jobs.id", "jobs.tenant_id"]),
 )
 Index("ix_placements_job", placements.c.job_id)
 
-# --- fairness --------------------------------------------------------------------------------------------------------------
+# --- fairness -------------------------------------------------------------------------------------------------------
 
 fair_share = Table(
     "fair_share",
@@ -263,7 +310,7 @@ fair_share = Table(
     Column("finish_tag", BigInteger, nullable=False),
 )
 
-# --- money -----------------------------------------------------------------------------------------------------------------
+# --- money ----------------------------------------------------------------------------------------------------------
 
 price_books = Table(
     "price_books",
@@ -284,7 +331,7 @@ usage_records = Table(
     Column("device_id", Text, nullable=False),
     Column("snapshot_id", Text),
     Column("recorded_at_us", BigInteger, nullable=False),
-    Column("outcome", Text, nullable=False),  # done | cancelled | failed
+    Column("outcome", Word(JobState), nullable=False),  # done | cancelled | failed
     Column("shots", BigInteger, nullable=False),
     Column("device_us", BigInteger, nullable=False),
     Column("footprint_qubits", Integer, nullable=False),

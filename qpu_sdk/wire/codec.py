@@ -7,12 +7,15 @@ The same value always gives the same bytes, so a SHA-256 of them is an identity.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgpack
 import numpy as np
 
 from qpu_sdk.wire.errors import MalformedPayload
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _ARRAY = 1
 _ALLOWED_KINDS = frozenset("buif")
@@ -21,8 +24,7 @@ _ALLOWED_KINDS = frozenset("buif")
 
 def pack(value: object) -> bytes:
     """Encode dicts, lists, strings, numbers, bytes and numpy arrays."""
-    packed = msgpack.packb(value, default=_encode_extension, use_bin_type=True)
-    return bytes(packed or b"")
+    return msgpack.packb(value, default=_encode_extension, use_bin_type=True)
 
 
 def unpack(data: bytes) -> Any:
@@ -46,14 +48,14 @@ def digest(data: bytes) -> str:
 
 def _encode_extension(value: object) -> object:
     if isinstance(value, np.ndarray):
-        array = np.ascontiguousarray(value)
+        array = np.ascontiguousarray(cast("NDArray[Any]", value))
         if array.dtype.byteorder == ">":
             array = array.astype(array.dtype.newbyteorder("<"))
         dtype: object = array.dtype.descr if array.dtype.fields else array.dtype.str
-        body = msgpack.packb([dtype, list(value.shape), array.tobytes()], use_bin_type=True)
-        return msgpack.ExtType(_ARRAY, bytes(body or b""))
+        body = msgpack.packb([dtype, list(array.shape), array.tobytes()], use_bin_type=True)
+        return msgpack.ExtType(_ARRAY, body)
     if isinstance(value, np.generic):
-        return value.item()
+        return cast("np.generic[Any]", value).item()
     raise TypeError(f"cannot put a {type(value).__name__} on the wire")
 
 
@@ -62,7 +64,10 @@ def _decode_extension(code: int, data: bytes) -> object:
         raise MalformedPayload(f"unknown extension type {code}")
     try:
         spec, shape, raw = msgpack.unpackb(data, raw=False)
-        dtype = np.dtype([tuple(field) for field in spec] if isinstance(spec, list) else spec)
+        layout = (
+            [tuple(field) for field in cast("list[list[Any]]", spec)] if isinstance(spec, list) else cast("str", spec)
+        )
+        dtype: np.dtype[Any] = np.dtype(layout)
         kinds = {dtype.kind} if dtype.fields is None else {field[0].kind for field in dtype.fields.values()}
         if not kinds <= _ALLOWED_KINDS:
             raise MalformedPayload(f"arrays of {dtype} do not travel")

@@ -1,8 +1,8 @@
 """What can be wrong with bytes that claim to speak the wire contract.
 
-    WireError
-    ├── MalformedPayload     the bytes are not what they claim to be
-    └── UnsupportedCircuit   a circuit uses something the wire cannot carry
+WireError
+├── MalformedPayload     the bytes are not what they claim to be
+└── UnsupportedCircuit   a circuit uses something the wire cannot carry
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ WIRE_VERSION = 1
 """The version this package writes."""
 
 MIN_QPY_VERSION = 13
+QPY_VERSION_READ = 18
+"""The newest QPY the service reads: what the pinned Qiskit writes. A test compares the two."""
 RESULT_MEDIA_TYPE = "application/vnd.qpu.result+msgpack"
 """What ``GET /jobs/{id}/result`` answers: :func:`qpu_sdk.wire.codec.pack` of the layout in :mod:`qpu_sdk.wire.results`."""
 
@@ -390,3 +392,38 @@ class Problem(_Response):
     field: str | None = None
     request_id: str | None = None
     retry_after_s: float | None = None
+
+
+# --- operators ----------------------------------------------------------------------------------------------------------
+
+
+class PlacementDocument(_Response):
+    """One job of a batch, as the operator sees it."""
+
+    job_id: str
+    tenant: str
+    region: list[int]
+    co_tenants: str
+    crosstalk_loss: float
+    fairness_cost_us_qubits: int
+
+
+class BatchDocument(_Response):
+    """A batch, as the operator sees it: everybody who was on the chip."""
+
+    id: str
+    device: str
+    state: str
+    attempt: int
+    calibration_id: str
+    created_at: datetime
+    device_start_us: int
+    device_us: int
+    placements: list[PlacementDocument]
+    explanation: list[str]
+
+
+class BatchPage(_Response):
+    """``GET /operations/{device}/batches``, newest first."""
+
+    batches: list[BatchDocument]

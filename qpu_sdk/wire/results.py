@@ -114,4 +114,6 @@ def _decode_pub(pub: dict[str, Any]) -> ShotsOfPub | ExpectationsOfPub:
     if "bits" in pub:
         registers = tuple(Register(name, tuple(clbits)) for name, clbits in pub["registers"])
         return ShotsOfPub(bits=pub["bits"], num_clbits=pub["num_clbits"], registers=registers)
-    return ExpectationsOfPub(evs=pub["evs"], stds=pub["stds"], shots=pub["shots"], target_precision=pub["target_precision"])
+    return ExpectationsOfPub(
+        evs=pub["evs"], stds=pub["stds"], shots=pub["shots"], target_precision=pub["target_precision"]
+    )

@@ -1,0 +1,12 @@
+// GHZ state of 5 qubits: (|00000> + |11111>)/sqrt(2). Half of the shots read 00000, half 11111, nothing else.
+OPENQASM 2.0;
+include "qelib1.inc";
+qreg q[5];
+creg meas[5];
+h q[0];
+cx q[0], q[1];
+cx q[1], q[2];
+cx q[2], q[3];
+cx q[3], q[4];
+barrier q;
+measure q -> meas;

@@ -1,0 +1,326 @@
+"""The only place where parts are put together: configuration in, a service out."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from qpu_backend.domain.keys import key_hmac, make_key
+from qpu_backend.domain.pricing import PriceBook
+from qpu_backend.domain.quota import Resource, Window
+from qpu_backend.domain.tenancy import PrincipalId, Role, SystemScope, TenantId, TenantScope
+from qpu_backend.engines.catalogue import read_device
+from qpu_backend.engines.decoded import DecodingLimits
+from qpu_backend.engines.decoding_pool import DecodingPool
+from qpu_backend.engines.executors import LocalExecutors
+from qpu_backend.http.app import create_app
+from qpu_backend.http.auth import Authenticator
+from qpu_backend.http.door import Door
+from qpu_backend.pipeline.admission import Admission
+from qpu_backend.pipeline.cancellation import Cancellation
+from qpu_backend.pipeline.clocks import SystemClock, WallClock
+from qpu_backend.pipeline.dispatch import Dispatcher
+from qpu_backend.pipeline.execution import Execution
+from qpu_backend.pipeline.fleet import DevicePolicy, Fleet
+from qpu_backend.pipeline.lease import DeviceLease
+from qpu_backend.pipeline.notices import NoticeBoard
+from qpu_backend.pipeline.recovery import Retrier
+from qpu_backend.pipeline.settlement import Settler
+from qpu_backend.stores import access, blobs, devices, money, quota, snapshots
+from qpu_backend.stores.database import Database
+from qpu_backend.stores.migrations import migrate
+from qpu_backend.telemetry.logs import logger
+from qpu_backend.telemetry.metrics import Metrics
+from qpu_sdk.wire.codec import pack
+from qpu_sdk.wire.models import QPY_VERSION_READ
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qpu_backend.config import DeviceSection, ServiceConfig
+    from qpu_backend.physics.device import DeviceModel
+    from qpu_backend.physics.snapshot import Snapshot
+
+SYSTEM = SystemScope("service")
+
+
+def open_database(config: ServiceConfig, *, durable: bool = True) -> Database:
+    """The service's database, migrated to this release."""
+    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database.open(config.database_url, durable=durable)
+    migrate(database)
+    return database
+
+
+def read_pepper(config: ServiceConfig) -> bytes:
+    """The secret under which API keys are hashed; made once, readable by the service alone."""
+    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(config.pepper_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return config.pepper_file.read_bytes()
+    with os.fdopen(descriptor, "wb") as file:
+        pepper = secrets.token_bytes(32)
+        file.write(pepper)
+    return pepper
+
+
+class Tenancy:
+    """Tenants and keys, for whoever runs the service: the command line and the embedded service."""
+
+    def __init__(self, database: Database, pepper: bytes, clock: WallClock) -> None:
+        self._database = database
+        self._pepper = pepper
+        self._clock = clock
+
+    def create_tenant(
+        self,
+        name: str,
+        *,
+        weight: int = 100,
+        max_queued_jobs: int = 1000,
+        limits: Mapping[tuple[Resource, Window], int] | None = None,
+    ) -> access.TenantRow:
+        """A new tenant with its share, queue length and quotas."""
+        with self._database.write() as connection:
+            tenant = access.create_tenant(
+                connection,
+                SYSTEM,
+                name=name,
+                now_us=self._clock.now_us(),
+                weight=weight,
+                max_queued_jobs=max_queued_jobs,
+            )
+            for (resource, window), amount in (limits or {}).items():
+                quota.set_limit(
+                    connection, SYSTEM, tenant_id=tenant.id, resource=resource, window=window, amount=amount
+                )
+        return tenant
+
+    def tenants(self) -> list[access.TenantRow]:
+        """Every tenant, oldest first."""
+        with self._database.read() as connection:
+            return access.list_tenants(connection, SYSTEM)
+
+    def set_limit(self, name: str, resource: Resource, window: Window, amount: int | None) -> None:
+        """Limit what a tenant may use in a window; ``None`` lifts the limit."""
+        tenant = self._tenant(name)
+        with self._database.write() as connection:
+            quota.set_limit(connection, SYSTEM, tenant_id=tenant.id, resource=resource, window=window, amount=amount)
+
+    def create_key(
+        self, tenant_name: str, *, principal: str = "default", role: Role = Role.MEMBER, expires_at_us: int | None = None
+    ) -> str:
+        """A new API key, shown this once; the principal is made if the tenant has none of that name."""
+        tenant = self._tenant(tenant_name)
+        now_us = self._clock.now_us()
+        key = make_key(secrets.token_bytes(32))
+        with self._database.write() as connection:
+            found = [p for p in access.list_principals(connection, SYSTEM, tenant.id) if p.name == principal]
+            owner = found[0] if found else access.create_principal(
+                connection, SYSTEM, tenant_id=tenant.id, name=principal, role=role, now_us=now_us
+            )
+            access.insert_key(
+                connection,
+                SYSTEM,
+                tenant_id=tenant.id,
+                principal_id=owner.id,
+                key_hmac=key_hmac(key, self._pepper),
+                now_us=now_us,
+                expires_at_us=expires_at_us,
+            )
+        return key
+
+    def keys(self, tenant_name: str) -> list[access.KeyRow]:
+        """A tenant's keys, oldest first; never the keys themselves."""
+        tenant = self._tenant(tenant_name)
+        with self._database.read() as connection:
+            return access.list_keys(connection, SYSTEM, tenant.id)
+
+    def revoke_key(self, key_id: str) -> bool:
+        """Close the door for a key, within a second. Whether this call did it."""
+        with self._database.write() as connection:
+            return access.revoke_key(connection, SYSTEM, key_id, self._clock.now_us())
+
+    def _tenant(self, name: str) -> access.TenantRow:
+        with self._database.read() as connection:
+            tenant = access.find_tenant(connection, SYSTEM, name)
+        if tenant is None:
+            raise access.MissingRow("tenant", name)
+        return tenant
+
+
+class Service:
+    """A service over its parts: made by :func:`build`, started and stopped once."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        tenancy: Tenancy,
+        door: Door,
+        settler: Settler,
+        dispatchers: Mapping[str, Dispatcher],
+        decoding: DecodingPool,
+        executors: LocalExecutors,
+    ) -> None:
+        self.database = database
+        self.tenancy = tenancy
+        self.door = door
+        self.app = create_app(door)
+        self.dispatchers = dispatchers
+        self._settler = settler
+        self._decoding = decoding
+        self._executors = executors
+        self._log = logger("service")
+
+    def start(self) -> None:
+        """Serve queues and settle results, in threads."""
+        self._settler.start()
+        for dispatcher in self.dispatchers.values():
+            dispatcher.start()
+        self._log.info("service_started", devices=list(self.dispatchers), version=self.door.version)
+
+    def stop(self) -> None:
+        """Drain: start no further batch, settle those that run, give the leases back, close everything."""
+        self.door.notices.close()
+        for dispatcher in self.dispatchers.values():
+            dispatcher.stop()
+        self._settler.stop()
+        self._executors.close()
+        self._decoding.close()
+        self.database.close()
+        self._log.info("service_stopped")
+
+
+def build(config: ServiceConfig, *, durable: bool = True, clock: WallClock | None = None) -> Service:
+    """Put a service together. Nothing runs before :meth:`Service.start`."""
+    clock = clock or SystemClock()
+    database = open_database(config, durable=durable)
+    pepper = read_pepper(config)
+    models = {name: _model(name, section) for name, section in config.devices.items()}
+    _publish(database, config, {name: (model, snapshot) for name, (model, _, snapshot) in models.items()}, clock)
+
+    limits = config.limits.published()
+    notices, metrics = NoticeBoard(), Metrics()
+    fleet = Fleet(
+        {name: (model, policy) for name, (model, policy, _) in models.items()},
+        max_clbits=limits.max_clbits,
+        max_operations=limits.max_operations,
+        max_simulated_qubits=limits.max_simulated_qubits,
+    )
+    decoding = DecodingPool(
+        config.decoders,
+        DecodingLimits(
+            max_inflated_bytes=4 * limits.max_body_bytes,
+            max_circuits=limits.max_circuits,
+            max_qubits=limits.max_qubits,
+            max_clbits=limits.max_clbits,
+            max_operations=limits.max_operations,
+        ),
+    )
+    executors = LocalExecutors(config.workers)
+    execution = Execution(executors.current, config.workers)
+    dispatchers: dict[str, Dispatcher] = {}
+    retrier = Retrier(database, SYSTEM, clock, notices, dispatchers)
+    settler = Settler(
+        database=database,
+        scope=SYSTEM,
+        clock=clock,
+        notices=notices,
+        metrics=metrics,
+        retry=retrier.retry,
+        finished=lambda batch: dispatchers[batch.device_id].finished(batch.id),
+    )
+    for name in config.devices:
+        dispatchers[name] = Dispatcher(
+            database=database,
+            scope=SYSTEM,
+            device_id=name,
+            fleet=fleet,
+            lease=DeviceLease(database, SYSTEM, name, metrics),
+            run=lambda batch: execution.submit(batch, settler.take),
+            clock=clock,
+            notices=notices,
+            metrics=metrics,
+            max_inflight=config.max_inflight,
+        )
+    door = Door(
+        database=database,
+        fleet=fleet,
+        admission=Admission(
+            database=database,
+            fleet=fleet,
+            decoding=decoding,
+            clock=clock,
+            notices=notices,
+            limits=limits,
+            metrics=metrics,
+        ),
+        cancellation=Cancellation(database, SYSTEM, notices, clock),
+        authenticator=Authenticator(database, clock, pepper),
+        notices=notices,
+        clock=clock,
+        limits=limits,
+        metrics=metrics,
+        max_qpy_version=QPY_VERSION_READ,
+        version=version("qpu-sdk"),
+        system=SYSTEM,
+    )
+    return Service(
+        database=database,
+        tenancy=Tenancy(database, pepper, clock),
+        door=door,
+        settler=settler,
+        dispatchers=dispatchers,
+        decoding=decoding,
+        executors=executors,
+    )
+
+
+def tenant_scope(tenant_id: str, principal_id: str, role: Role = Role.MEMBER) -> TenantScope:
+    """A scope for the service's own tools and tests; requests get theirs from ``http/auth.py``."""
+    return TenantScope(TenantId(tenant_id), PrincipalId(principal_id), role)
+
+
+def _model(name: str, section: DeviceSection) -> tuple[DeviceModel, DevicePolicy, Snapshot]:
+    model, snapshot = read_device(name)
+    conditional = replace(
+        model.crosstalk.conditional, enabled=section.conditional_errors, scale=section.conditional_scale
+    )
+    model = replace(model, crosstalk=replace(model.crosstalk, conditional=conditional))
+    return model, DevicePolicy(section.buffer, section.stretch, section.batch_jobs), snapshot
+
+
+def _publish(
+    database: Database, config: ServiceConfig, models: Mapping[str, tuple[DeviceModel, Snapshot]], clock: WallClock
+) -> None:
+    """Rows the service needs before its first request: devices, their first snapshots, the price book."""
+    now_us = clock.now_us()
+    book = PriceBook(
+        id=config.prices.name,
+        per_shot_micro=config.prices.per_shot_micro,
+        per_device_second_micro=config.prices.per_device_second_micro,
+        per_qubit_second_micro=config.prices.per_qubit_second_micro,
+        minimum_micro=config.prices.minimum_micro,
+    )
+    with database.write() as connection:
+        if money.read_price_book(connection, book.id) is None:
+            money.ensure_price_book(connection, SYSTEM, book, valid_from_us=0)
+        for name, (_, snapshot) in models.items():
+            row = devices.ensure_device(connection, SYSTEM, name, config.devices[name].model_dump(mode="json"))
+            if row.snapshot_id is not None:
+                continue
+            (sha,) = blobs.put_blobs(connection, [pack(snapshot.to_document())])
+            snapshots.publish_snapshot(
+                connection,
+                SYSTEM,
+                device_id=name,
+                number=snapshot.number,
+                published_at_us=now_us,
+                device_time_us=row.device_time_us,
+                blob_sha=sha,
+            )

@@ -1,0 +1,182 @@
+"""The operator's commands, mounted into ``qpu``: serve, migrate, tenant …, key …"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from qpu_backend.bootstrap import Tenancy, build, open_database, read_pepper
+from qpu_backend.config import ServiceConfig, load_config
+from qpu_backend.domain.quota import Resource, Window
+from qpu_backend.domain.tenancy import Role
+from qpu_backend.pipeline.clocks import SystemClock
+from qpu_backend.serving import HttpServer
+from qpu_backend.stores.errors import StoreError
+from qpu_backend.telemetry.logs import configure_logs
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; QPU_* variables override it.")]
+DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of the service (database, pepper).")]
+DatabaseUrl = Annotated[str | None, typer.Option("--database", help="SQLAlchemy URL; SQLite in the folder by default.")]
+
+_console = Console()
+tenant_app = typer.Typer(help="Tenants: who shares the devices.", no_args_is_help=True)
+key_app = typer.Typer(help="API keys: how a tenant's principals log in.", no_args_is_help=True)
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the operator's commands to the ``qpu`` command."""
+    app.command()(serve)
+    app.command()(migrate)
+    app.add_typer(tenant_app, name="tenant")
+    app.add_typer(key_app, name="key")
+
+
+def serve(
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    database: DatabaseUrl = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; loopback by default.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Simulation processes.")] = None,
+) -> None:
+    """Run the service: HTTP, dispatch and simulation, until it is told to stop. SIGTERM drains."""
+    settings = load_config(config, data=data, database=database, host=host, port=port, workers=workers)
+    configure_logs(settings.log_level)
+    service = build(settings)
+    service.start()
+    try:
+        HttpServer(service, host=settings.host, port=settings.port).run()
+    finally:
+        service.stop()
+
+
+def migrate(config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
+    """Bring the database to this release's schema. Safe to run again."""
+    open_database(load_config(config, data=data, database=database)).close()
+    _console.print("the database is at this release's schema")
+
+
+@tenant_app.command("create")
+def create_tenant(
+    name: str,
+    weight: Annotated[int, typer.Option(min=1, help="Share of a contended device, relative to others.")] = 100,
+    shots_per_day: Annotated[int | None, typer.Option(min=0)] = None,
+    device_seconds_per_day: Annotated[float | None, typer.Option(min=0)] = None,
+    spend_micro_per_month: Annotated[int | None, typer.Option(min=0)] = None,
+    max_queued_jobs: Annotated[int, typer.Option(min=1)] = 1000,
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    database: DatabaseUrl = None,
+) -> None:
+    """Make a tenant. Its first key: `qpu key create NAME`."""
+    limits = _limits(shots_per_day, device_seconds_per_day, spend_micro_per_month)
+    with _Tools(load_config(config, data=data, database=database)) as tenancy:
+        tenant = tenancy.create_tenant(name, weight=weight, max_queued_jobs=max_queued_jobs, limits=limits)
+    _console.print(f"tenant [bold]{tenant.name}[/] ({tenant.id}), weight {tenant.weight}")
+
+
+@tenant_app.command("list")
+def list_tenants(config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
+    """Every tenant."""
+    table = Table("name", "id", "weight", "max queued", "disabled")
+    with _Tools(load_config(config, data=data, database=database)) as tenancy:
+        for tenant in tenancy.tenants():
+            disabled = "yes" if tenant.disabled else ""
+            table.add_row(tenant.name, tenant.id, str(tenant.weight), str(tenant.max_queued_jobs), disabled)
+    _console.print(table)
+
+
+@tenant_app.command("limit")
+def limit_tenant(
+    name: str,
+    resource: Resource,
+    window: Window,
+    amount: Annotated[int, typer.Argument(help="−1 lifts the limit.")],
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    database: DatabaseUrl = None,
+) -> None:
+    """Limit what a tenant may use in a window: `qpu tenant limit alice shots day 100000`."""
+    with _Tools(load_config(config, data=data, database=database)) as tenancy:
+        tenancy.set_limit(name, resource, window, None if amount < 0 else amount)
+    _console.print(f"{name}: {'no limit' if amount < 0 else amount} {resource.value} a {window.value}")
+
+
+@key_app.command("create")
+def create_key(
+    tenant: str,
+    principal: Annotated[str, typer.Option(help="Whose key; made if there is none of that name.")] = "default",
+    role: Annotated[Role, typer.Option(help="Of a new principal.")] = Role.MEMBER,
+    expires_in_days: Annotated[float | None, typer.Option(min=0)] = None,
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    database: DatabaseUrl = None,
+) -> None:
+    """Make an API key. It is printed this once and stored nowhere."""
+    expiry = None if expires_in_days is None else datetime.now(UTC) + timedelta(days=expires_in_days)
+    expires_at_us = None if expiry is None else round(expiry.timestamp() * 1_000_000)
+    with _Tools(load_config(config, data=data, database=database)) as tenancy:
+        key = tenancy.create_key(tenant, principal=principal, role=role, expires_at_us=expires_at_us)
+    typer.echo(key)
+
+
+@key_app.command("list")
+def list_keys(
+    tenant: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None
+) -> None:
+    """A tenant's keys, without the keys."""
+    table = Table("id", "principal", "expires", "revoked")
+    with _Tools(load_config(config, data=data, database=database)) as tenancy:
+        for key in tenancy.keys(tenant):
+            table.add_row(key.id, key.principal_id, _when(key.expires_at_us), _when(key.revoked_at_us))
+    _console.print(table)
+
+
+@key_app.command("revoke")
+def revoke_key(
+    key_id: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None
+) -> None:
+    """Revoke a key by its id; it stops within a second."""
+    with _Tools(load_config(config, data=data, database=database)) as tenancy:
+        done = tenancy.revoke_key(key_id)
+    if not done:
+        _console.print(f"[red]there is no valid key {key_id}[/]")
+        raise typer.Exit(1)
+    _console.print(f"{key_id} is revoked")
+
+
+class _Tools:
+    """A database for the length of one command; storage's refusals become one red line."""
+
+    def __init__(self, config: ServiceConfig) -> None:
+        self._config = config
+
+    def __enter__(self) -> Tenancy:
+        self._database = open_database(self._config)
+        return Tenancy(self._database, read_pepper(self._config), SystemClock())
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        self._database.close()
+        if isinstance(error, StoreError):
+            _console.print(f"[red]{error}[/]")
+            raise typer.Exit(1) from error
+
+
+def _limits(
+    shots_per_day: int | None, device_seconds_per_day: float | None, spend_micro_per_month: int | None
+) -> dict[tuple[Resource, Window], int]:
+    asked = {
+        (Resource.SHOTS, Window.DAY): shots_per_day,
+        (Resource.DEVICE_US, Window.DAY): None if device_seconds_per_day is None else round(1e6 * device_seconds_per_day),
+        (Resource.SPEND_MICRO, Window.MONTH): spend_micro_per_month,
+    }
+    return {key: amount for key, amount in asked.items() if amount is not None}
+
+
+def _when(at_us: int | None) -> str:
+    return "" if at_us is None else datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,121 @@
+"""What an operator can set: one versioned TOML file, overridden by ``QPU_*`` environment variables."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from qpu_sdk.wire.models import Limits
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DeviceSection(_Section):
+    """One device and its policy.
+
+    Attributes:
+        buffer: idle qubits kept around every region. 1 suits fixed couplers (Eagle), 0 tunable ones (Heron).
+        stretch: a neighbour may last this fraction longer than the job that heads the batch.
+        batch_jobs: at most so many jobs share a batch.
+        conditional_errors: switch of crosstalk C1, conditional two-qubit errors from co-tenants.
+        conditional_scale: multiplies every ``ρ − 1``.
+    """
+
+    buffer: Literal[0, 1] = 1
+    stretch: float = Field(default=0.5, ge=0)
+    batch_jobs: int = Field(default=40, ge=1, le=64)
+    conditional_errors: bool = True
+    conditional_scale: float = Field(default=1.0, ge=0)
+
+
+class LimitsSection(_Section):
+    """What one submission may ask for. Published at ``GET /version`` and checked on both sides."""
+
+    max_body_bytes: int = 16 * 1024 * 1024
+    max_circuits: int = 300
+    max_shots: int = 100_000
+    max_executions: int = 20_000
+    max_qubits: int = 1_000
+    max_clbits: int = 10_000
+    max_operations: int = 200_000
+    max_simulated_qubits: int = 20
+    max_result_bytes: int = 256 * 1024 * 1024
+
+    def published(self) -> Limits:
+        """The document clients read."""
+        return Limits.model_validate(self.model_dump())
+
+
+class PriceSection(_Section):
+    """The price book in force, in micro-credits."""
+
+    name: str = "2026-01"
+    per_shot_micro: int = Field(default=10, ge=0)
+    per_device_second_micro: int = Field(default=100_000, ge=0)
+    per_qubit_second_micro: int = Field(default=20_000, ge=0)
+    minimum_micro: int = Field(default=1_000, ge=0)
+
+
+class ServiceConfig(_Section):
+    """The whole configuration.
+
+    Attributes:
+        data: folder of the service: database (if SQLite), key pepper, batch log.
+        database: SQLAlchemy URL; by default ``qpu.sqlite`` in ``data``.
+        workers: simulation processes.
+        decoders: processes that decode client bytes.
+        max_inflight: batches of one device that may be simulated at the same time.
+    """
+
+    version: Literal[1] = 1
+    data: Path
+    database: str | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=8127, ge=0, le=65535)
+    workers: int = Field(default=2, ge=1, le=256)
+    decoders: int = Field(default=2, ge=1, le=64)
+    max_inflight: int = Field(default=2, ge=1, le=16)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    devices: dict[str, DeviceSection] = {"eagle127": DeviceSection()}
+    limits: LimitsSection = LimitsSection()
+    prices: PriceSection = PriceSection()
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.data / 'qpu.sqlite'}"
+
+    @property
+    def pepper_file(self) -> Path:
+        return self.data / "pepper"
+
+
+_ENVIRONMENT = ("data", "database", "host", "port", "workers", "decoders", "log_level")
+
+
+def default_data_folder() -> Path:
+    """``$XDG_DATA_HOME/qpu-sdk``, by default in ``~/.local/share``."""
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "qpu-sdk"
+
+
+def load_config(file: Path | None = None, **overrides: object) -> ServiceConfig:
+    """File < environment < explicit arguments (those that are not None).
+
+    Raises:
+        pydantic.ValidationError: a setting is unknown or out of range; the message names it.
+    """
+    settings: dict[str, object] = {"data": default_data_folder()}
+    if file is not None:
+        settings |= tomllib.loads(file.read_text(encoding="utf-8"))
+    for name in _ENVIRONMENT:
+        value = os.environ.get(f"QPU_{name.upper()}")
+        if value is not None:
+            settings[name] = value
+    settings |= {name: value for name, value in overrides.items() if value is not None}
+    return ServiceConfig.model_validate(settings)

@@ -1,0 +1,272 @@
+"""Everything the rules can refuse, as one tree. Nothing here knows HTTP; ``http/problems.py`` has the status table.
+
+    DomainError
+    ├── RequestRefused              what was sent cannot be run as it stands; sending it again will not help
+    │   ├── InvalidRequest          a value is wrong: ``field`` names it
+    │   │   └── CircuitRefused      a circuit is not one this backend can run (family: domain/isa.py)
+    │   │       └── CircuitTooWide  no simulation method reaches its size
+    │   ├── TooLarge                a published limit is passed
+    │   ├── CostCapExceeded         the price is above the cap that the request itself set
+    │   ├── CalibrationDrifted      the device was calibrated since the circuits were transpiled, and the request minds
+    │   └── IdempotencyConflict     the same idempotency key came with another body
+    ├── Unauthenticated             no key, or one that is not valid now
+    ├── PermissionDenied            the principal's role does not grant it
+    ├── NotFound                    nothing of that name that this tenant may see
+    │   └── UnknownBackend
+    ├── Exhausted                   fine as it stands, but not now
+    │   ├── QuotaExceeded
+    │   └── QueueFull
+    └── IllegalTransition           the job's state does not allow it
+
+Each class has a stable ``code``; instances carry the facts as attributes, and a sentence a physicist can act on.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class DomainError(Exception):
+    """A rule of the service says no.
+
+    Attributes:
+        code: stable, snake_case; clients branch on it.
+        field: path of the offending input in the request, e.g. ``pubs[2].shots``, or ``None``.
+        retry_at_us: wall time (µs since 1970, UTC) from which trying again can succeed, or ``None``.
+    """
+
+    code: ClassVar[str] = "refused"
+    field: str | None = None
+    retry_at_us: int | None = None
+
+
+# --- the request cannot be run as it stands -------------------------------------------------------------------------
+
+
+class RequestRefused(DomainError):
+    """What was sent cannot be run as it stands."""
+
+    code = "request_refused"
+
+
+class InvalidRequest(RequestRefused):
+    """A value of the request is wrong."""
+
+    code = "invalid_request"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class CircuitRefused(InvalidRequest):
+    """A circuit is not one this backend can run.
+
+    Attributes:
+        circuit: index of the circuit in the request, or ``None`` when the payload as a whole is meant.
+    """
+
+    code = "invalid_circuit"
+
+    def __init__(self, message: str, *, circuit: int | None = None, field: str | None = None) -> None:
+        named = field if field is not None else "circuits" if circuit is None else f"circuits[{circuit}]"
+        super().__init__(message, field=named)
+        self.circuit = circuit
+
+
+class CircuitTooWide(CircuitRefused):
+    """A circuit uses more qubits than the noisy simulation reaches."""
+
+    code = "circuit_too_large"
+
+    def __init__(self, circuit: int, num_qubits: int, limit: int) -> None:
+        super().__init__(
+            f"circuit {circuit} uses {num_qubits} qubits and the noisy simulation of such a circuit reaches {limit}; "
+            "use fewer qubits or cut the circuit",
+            circuit=circuit,
+        )
+        self.num_qubits = num_qubits
+        self.limit = limit
+
+
+class TooLarge(RequestRefused):
+    """The request passes a published limit."""
+
+    code = "limit_exceeded"
+
+    def __init__(self, what: str, *, limit: int, asked: int, field: str | None = None) -> None:
+        super().__init__(f"{what}: {asked} is above the limit of {limit}")
+        self.what = what
+        self.limit = limit
+        self.asked = asked
+        self.field = field
+
+
+class CostCapExceeded(RequestRefused):
+    """The job would cost more than the request allows."""
+
+    code = "cost_cap_exceeded"
+    field = "max_cost_micro"
+
+    def __init__(self, *, price_micro: int, cap_micro: int) -> None:
+        super().__init__(
+            f"the job costs {price_micro} micro-credits, more than its own cap of {cap_micro}; "
+            "raise max_cost_micro or ask for fewer shots"
+        )
+        self.price_micro = price_micro
+        self.cap_micro = cap_micro
+
+
+class CalibrationDrifted(RequestRefused):
+    """The device has been calibrated since the circuits were transpiled, and the request said to refuse then."""
+
+    code = "calibration_drifted"
+    field = "calibration_id"
+
+    def __init__(self, *, transpiled: str, current: str) -> None:
+        super().__init__(
+            f"the circuits were transpiled against calibration {transpiled} and the device is at {current} now; "
+            "transpile again, or submit with drift_policy='warn'"
+        )
+        self.transpiled = transpiled
+        self.current = current
+
+
+class IdempotencyConflict(RequestRefused):
+    """The idempotency key has already been used for another job."""
+
+    code = "idempotency_conflict"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"the idempotency key {key!r} already belongs to a job with another body; "
+            "use a new key for a new job, or send the same body to get the same job"
+        )
+        self.key = key
+
+
+# --- who asks ---------------------------------------------------------------------------------------------------
+
+
+class Unauthenticated(DomainError):
+    """The request carries no API key that is valid now."""
+
+    code = "unauthenticated"
+
+    def __init__(self, message: str = "no valid API key: send it as 'Authorization: Bearer qpu_…'") -> None:
+        super().__init__(message)
+
+
+class PermissionDenied(DomainError):
+    """The principal is known, but its role does not grant this."""
+
+    code = "forbidden"
+
+    def __init__(self, permission: str) -> None:
+        super().__init__(f"your role does not grant {permission!r}; ask your tenant's administrator")
+        self.permission = permission
+
+
+class NotFound(DomainError):
+    """There is nothing of that name that this tenant may see. Somebody else's job looks exactly like no job."""
+
+    code = "not_found"
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(f"there is no {what} {name!r}")
+        self.what = what
+        self.name = name
+
+
+class UnknownBackend(NotFound):
+    """There is no backend of that name."""
+
+    code = "unknown_backend"
+    field = "backend"
+
+    def __init__(self, name: str, reason: str | None = None) -> None:
+        super().__init__("backend", name)
+        self.reason = reason
+        if reason is not None:
+            self.args = (f"there is no backend {name!r}: {reason}",)
+
+
+# --- not now ---------------------------------------------------------------------------------------------------
+
+
+class Exhausted(DomainError):
+    """The request is fine, but there is no room for it now."""
+
+    code = "exhausted"
+
+
+class QuotaExceeded(Exhausted):
+    """The tenant's quota does not cover the request.
+
+    Attributes:
+        resource: ``shots``, ``device_us`` or ``spend_micro``.
+        window: ``hour``, ``day`` or ``month``.
+        limit: the quota of one window.
+        free: what is left of it now.
+        asked: what the request needs.
+        retry_at_us: start of the next window, or ``None`` when even an untouched window would not do.
+    """
+
+    code = "quota_exceeded"
+
+    def __init__(
+        self, *, resource: str, window: str, limit: int, free: int, asked: int, retry_at_us: int | None
+    ) -> None:
+        if retry_at_us is None:
+            advice = "no window is large enough; split the job or ask for a larger quota"
+        else:
+            moment = datetime.fromtimestamp(retry_at_us // 1_000_000, tz=UTC)
+            advice = f"a new {window} begins at {moment:%Y-%m-%d %H:%M:%S} UTC"
+        super().__init__(f"the job needs {asked} {resource}, but {free} of {limit} are free this {window}; {advice}")
+        self.resource = resource
+        self.window = window
+        self.limit = limit
+        self.free = free
+        self.asked = asked
+        self.retry_at_us = retry_at_us
+
+
+class QueueFull(Exhausted):
+    """The tenant has as many unfinished jobs as it may have."""
+
+    code = "queue_full"
+
+    def __init__(self, *, limit: int, queued: int) -> None:
+        super().__init__(f"{queued} jobs are waiting or running and {limit} is the limit; wait for some to finish")
+        self.limit = limit
+        self.queued = queued
+
+
+# --- not in this state ----------------------------------------------------------------------------------------------
+
+
+class IllegalTransition(DomainError):
+    """The job's state does not allow what was asked.
+
+    Attributes:
+        state: the state the job is in.
+        asked: the transition that was asked for.
+    """
+
+    code = "illegal_transition"
+
+    def __init__(self, *, state: str, asked: str) -> None:
+        super().__init__(f"a job that is {state} cannot be asked to {asked}")
+        self.state = state
+        self.asked = asked
+
+
+def every_error(root: type[DomainError] = DomainError) -> Iterator[type[DomainError]]:
+    """The tree below and including ``root``, depth first: what the tables at the edges must cover."""
+    yield root
+    for child in root.__subclasses__():
+        yield from every_error(child)

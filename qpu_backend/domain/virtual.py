@@ -1,0 +1,154 @@
+"""Virtual QPUs: a shape, all the places where it fits on a device, and the calibration it is published with.
+
+A tenant transpiles once against the *median* of the regions and runs on whichever is free, so the published numbers promise
+neither the best place nor the worst; how wide the places vary is published beside them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qpu_backend.domain.backends import line_length, line_pairs
+from qpu_backend.domain.placement import EmbeddingTable
+from qpu_backend.physics.circuit import ONE_QUBIT_GATES, TWO_QUBIT_GATES, Op
+from qpu_backend.physics.fidelity import LogErrors
+from qpu_backend.physics.snapshot import GateProperties, QubitProperties, Snapshot
+from qpu_backend.physics.topology import line_embeddings, mask_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from qpu_backend.physics.device import DeviceModel
+
+Spread = dict[str, tuple[float, float]]
+"""Quantity → its 10th and 90th percentile over the regions."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """A shape on a device as it is calibrated now.
+
+    Attributes:
+        name: e.g. ``line-5``.
+        table: where it fits and how good each place is.
+        snapshot: the medians, as the calibration of a device with the shape's own qubits ``0 … n−1``.
+        regions: number of different sets of qubits.
+        spread: how wide the places vary.
+    """
+
+    name: str
+    table: EmbeddingTable
+    snapshot: Snapshot
+    regions: int
+    spread: Spread
+
+
+def shape_of(name: str, model: DeviceModel, snapshot: Snapshot, errors: LogErrors) -> Shape:
+    """Find every place of a shape and take the medians over them.
+
+    Args:
+        name: the shape.
+        model: the device.
+        snapshot: its calibration.
+        errors: tables of that calibration.
+
+    Raises:
+        ValueError: no such shape, or it fits nowhere on the usable qubits.
+    """
+    length = line_length(name)
+    regions = line_embeddings(
+        model.topology, length, usable_qubits=mask_of(snapshot.usable_qubits), usable_edges=snapshot.usable_edges
+    )
+    if not len(regions):
+        raise ValueError(f"{name} fits nowhere on {model.name}: too few connected usable qubits")
+    places = regions.astype(np.intp)
+    edges = np.stack([errors.edge[places[:, a], places[:, b]] for a, b in line_pairs(length)], axis=1)
+    table = EmbeddingTable.of(
+        model.topology,
+        regions,
+        line_pairs(length),
+        edge_loss=edges,
+        sx_loss=errors.sx[places],
+        readout_loss=errors.readout[places],
+        # The slope at zero of −ln F = −ln(½ + (e^{−t/T1} + 2e^{−t/T2})/6), physics/fidelity.py
+        idle_loss_per_ns=(errors.rate1_per_ns[places] + 2.0 * errors.rate2_per_ns[places]) / 6.0,
+    )
+    medians = _medians(model, snapshot, places, edges)
+    return Shape(name, table, medians, len(np.unique(np.sort(places, axis=1), axis=0)), _spread(snapshot, places, edges))
+
+
+def _medians(model: DeviceModel, snapshot: Snapshot, places: NDArray[np.intp], edges: NDArray[np.float64]) -> Snapshot:
+    def median(of: Callable[[QubitProperties], float | None]) -> list[float]:
+        values = np.array([np.nan if q is None else of(q) or np.nan for q in snapshot.qubits], dtype=np.float64)
+        return [float(value) for value in np.nanmedian(values[places], axis=0)]
+
+    t1_us, t2_us = median(lambda q: q.t1_us), median(lambda q: q.t2_us)
+    frequency_hz, anharmonicity_hz = median(lambda q: q.frequency_hz), median(lambda q: q.anharmonicity_hz)
+    meas1_prep0, meas0_prep1 = median(lambda q: q.prob_meas1_prep0), median(lambda q: q.prob_meas0_prep1)
+    readout_ns = median(lambda q: q.readout_duration_ns)
+    qubits = tuple(
+        QubitProperties(
+            t1_us=t1_us[i],
+            t2_us=min(t2_us[i], 2 * t1_us[i]),
+            frequency_hz=_measured(frequency_hz[i]),
+            anharmonicity_hz=_measured(anharmonicity_hz[i]),
+            prob_meas1_prep0=meas1_prep0[i],
+            prob_meas0_prep1=meas0_prep1[i],
+            readout_duration_ns=readout_ns[i],
+        )
+        for i in range(places.shape[1])
+    )
+    gates: dict[tuple[Op, tuple[int, ...]], GateProperties] = {}
+    for op in sorted({key[0] for key in snapshot.gates if key[0] in ONE_QUBIT_GATES | {Op.RESET}}):
+        for i in range(places.shape[1]):
+            here = [snapshot.gates[op, (q,)] for q in places[:, i].tolist() if (op, (q,)) in snapshot.gates]
+            gates[op, (i,)] = _median_gate(here)
+    for column, (a, b) in enumerate(line_pairs(places.shape[1])):
+        for op in sorted({key[0] for key in snapshot.gates if key[0] in TWO_QUBIT_GATES}):
+            pairs = [(p, q) for p, q in places[:, [a, b]].tolist()]
+            here = [snapshot.gates[op, pair] for p, q in pairs for pair in ((p, q), (q, p)) if (op, pair) in snapshot.gates]
+            error = float(-np.expm1(-np.median(edges[:, column])))
+            gates[op, (a, b)] = GateProperties(error=error, duration_ns=_median_gate(here).duration_ns)
+    return Snapshot(
+        device=model.name,
+        number=snapshot.number,
+        measured_at_us=snapshot.measured_at_us,
+        device_time_us=snapshot.device_time_us,
+        qubits=qubits,
+        gates=gates,
+        zz_hz={},
+    )
+
+
+def _median_gate(gates: list[GateProperties]) -> GateProperties:
+    errors, durations = np.array([[gate.error, gate.duration_ns] for gate in gates]).T
+    return GateProperties(error=float(np.median(errors)), duration_ns=float(np.median(durations)))
+
+
+def _measured(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _spread(snapshot: Snapshot, places: NDArray[np.intp], edges: NDArray[np.float64]) -> Spread:
+    """Percentiles of each region's own mean: what a tenant may meet, place by place."""
+    columns = np.array(
+        [
+            [np.nan] * 3 if q is None else [q.readout_error, q.t1_us, q.t2_us]
+            for q in snapshot.qubits
+        ]
+    )
+    means = columns[places].mean(axis=1)
+    quantities = {
+        "gate_error": -np.expm1(-edges.mean(axis=1)),
+        "readout_error": means[:, 0],
+        "t1_us": means[:, 1],
+        "t2_us": means[:, 2],
+    }
+    return {
+        name: (float(np.percentile(values, 10)), float(np.percentile(values, 90))) for name, values in quantities.items()
+    }

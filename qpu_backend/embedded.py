@@ -1,0 +1,188 @@
+"""The whole service inside one process: what ``QPUProvider.embedded()`` starts, with nothing to install or run beside it.
+
+It is the same application over the same contract as a remote one, on SQLite, behind a Unix socket in a folder of mode 0700
+(where there are no such sockets: a random port on 127.0.0.1). ``path=None`` is a private service that is gone when it is closed; a
+path is durable, and a second process on the same path becomes a client of the first.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from qpu_backend.bootstrap import Service, build
+from qpu_backend.config import DeviceSection, load_config
+from qpu_backend.domain.quota import Resource, Window
+from qpu_backend.domain.tenancy import Role
+from qpu_backend.serving import HttpServer, ServerThread
+from qpu_backend.telemetry.logs import configure_logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+try:
+    import fcntl
+except ImportError:  # Windows: no lock, so one process a path is the caller's promise
+    fcntl = None
+
+_LOCAL = "local"
+_OPERATOR = "operator"
+
+
+class EmbeddedService:
+    """A service of this process, or a handle on that of another process on the same path.
+
+    Attributes:
+        url: where it listens: ``unix:/…/api.sock`` or ``http://127.0.0.1:port``.
+        token: API key of the tenant ``local``.
+        operator_token: API key of a principal that may look at everybody.
+    """
+
+    def __init__(self, facts: Mapping[str, str], service: Service | None, cleanup: list[Callable[[], object]]) -> None:
+        self.url = facts["url"]
+        self.token = facts["token"]
+        self.operator_token = facts["operator_token"]
+        self.service = service
+        self._cleanup = cleanup
+        self._closed = False
+        atexit.register(self.close)
+
+    def __repr__(self) -> str:
+        owner = "" if self.service else ", owned by another process"
+        return f"<EmbeddedService {self.url}{owner}>"
+
+    @classmethod
+    def start(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        workers: int | None = None,
+        devices: Mapping[str, Mapping[str, Any]] | None = None,
+        log_level: str = "error",
+    ) -> EmbeddedService:
+        """Start a service, or find the one that already runs on this path.
+
+        Args:
+            path: folder of a durable service; ``None`` for a private temporary one.
+            workers: simulation processes; by default the number of cores, at most 4.
+            devices: device name → settings of :class:`qpu_backend.config.DeviceSection`; by default ``eagle127``.
+            log_level: events at or above it go to standard error.
+        """
+        cleanup: list[Callable[[], object]] = []
+        if path is None:
+            data = Path(tempfile.mkdtemp(prefix="qpu-embedded-"))
+            cleanup.append(lambda: shutil.rmtree(data, ignore_errors=True))
+        else:
+            data = Path(path).expanduser().resolve()
+            data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = _lock(data)
+            if lock is None:
+                return cls(json.loads((data / "service.json").read_text(encoding="utf-8")), None, [])
+            cleanup.append(lock.close)
+        configure_logs(log_level)
+        config = load_config(
+            data=data,
+            workers=workers or min(4, os.cpu_count() or 1),
+            devices=None if devices is None else {name: DeviceSection(**section) for name, section in devices.items()},
+        )
+        service = build(config, durable=path is not None)
+        cleanup.append(service.stop)
+        url, stop_http = _listen(service)
+        cleanup.append(stop_http)
+        service.start()
+        facts = {"url": url, **_keys(service, data)}
+        if path is not None:
+            _write_private(data / "service.json", json.dumps(facts))
+        return cls(facts, service, cleanup)
+
+    def create_tenant(
+        self,
+        name: str,
+        *,
+        weight: int = 100,
+        max_queued_jobs: int = 1000,
+        shots_per_day: int | None = None,
+        device_seconds_per_day: float | None = None,
+        spend_micro_per_month: int | None = None,
+    ) -> str:
+        """A new tenant, and an API key for it.
+
+        Raises:
+            RuntimeError: the service belongs to another process; make tenants there.
+        """
+        if self.service is None:
+            raise RuntimeError("this service runs in another process: make tenants there, or with `qpu tenant create`")
+        asked = {
+            (Resource.SHOTS, Window.DAY): shots_per_day,
+            (Resource.DEVICE_US, Window.DAY): None if device_seconds_per_day is None else round(1e6 * device_seconds_per_day),
+            (Resource.SPEND_MICRO, Window.MONTH): spend_micro_per_month,
+        }
+        limits = {key: amount for key, amount in asked.items() if amount is not None}
+        self.service.tenancy.create_tenant(name, weight=weight, max_queued_jobs=max_queued_jobs, limits=limits)
+        return self.service.tenancy.create_key(name)
+
+    def close(self) -> None:
+        """Stop the service: what runs is settled, a temporary one leaves nothing behind. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        for step in reversed(self._cleanup):
+            step()
+
+
+def _listen(service: Service) -> tuple[str, Callable[[], object]]:
+    if not hasattr(socket, "AF_UNIX"):
+        thread = ServerThread(HttpServer(service))
+        thread.start()
+        return f"http://127.0.0.1:{thread.port}", thread.stop
+    folder = Path(tempfile.mkdtemp(prefix="qpu-"))  # mode 0700; short, because a socket's path has at most 107 bytes
+    thread = ServerThread(HttpServer(service, uds=folder / "api.sock"))
+    thread.start()
+
+    def stop() -> None:
+        thread.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    return f"unix:{folder / 'api.sock'}", stop
+
+
+def _keys(service: Service, data: Path) -> dict[str, str]:
+    """Keys of the tenant ``local``; a durable service keeps those it made at first."""
+    stored = data / "keys.json"
+    if stored.exists():
+        return json.loads(stored.read_text(encoding="utf-8"))
+    service.tenancy.create_tenant(_LOCAL, max_queued_jobs=100_000)
+    keys = {
+        "token": service.tenancy.create_key(_LOCAL),
+        "operator_token": service.tenancy.create_key(_LOCAL, principal=_OPERATOR, role=Role.OPERATOR),
+    }
+    _write_private(stored, json.dumps(keys))
+    return keys
+
+
+def _lock(data: Path) -> TextIO | None:
+    """The lock of a durable folder, or None when another process holds it."""
+    file = (data / "service.lock").open("w", encoding="utf-8")
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+    return file
+
+
+def _write_private(file: Path, text: str) -> None:
+    draft = file.with_suffix(".draft")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+        out.write(text)
+    draft.replace(file)

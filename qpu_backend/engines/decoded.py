@@ -1,0 +1,205 @@
+"""What goes into a decoding child and what comes out of it, as values; the frames between them, and the check of every answer.
+
+A child reads hostile bytes and may be compromised, so its answer is as untrusted as the client: :func:`read_answer` checks each
+shape and range before a value of it is used. Nothing here imports Qiskit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qpu_backend.engines.invalid_circuit import INVALID_CIRCUIT_CODES, DecodingFailed, InvalidCircuit
+from qpu_backend.physics.circuit import OPERATION, TWO_QUBIT_GATES, IsaCircuit, Op, Operations
+from qpu_sdk.wire.codec import pack, unpack
+from qpu_sdk.wire.errors import MalformedPayload
+
+Codec = Literal["qpy+zlib", "qasm3"]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodingLimits:
+    """The published limits on circuits, and what a child may use.
+
+    Attributes:
+        max_inflated_bytes: QPY after inflation, or OpenQASM text.
+        max_circuits: circuits of one request.
+        max_qubits: declared qubits of one circuit.
+        max_clbits: declared classical bits of one circuit.
+        max_operations: operations of all circuits together, loops unrolled.
+        max_angles: entries of all angle tables together.
+        wall_s: after this long a child is killed.
+        memory_bytes: what a child may use beyond a warm one.
+        requests_per_child: after this many a child is replaced by a fresh one.
+    """
+
+    max_inflated_bytes: int = 16 << 20
+    max_circuits: int = 300
+    max_qubits: int = 1_000
+    max_clbits: int = 4_096
+    max_operations: int = 250_000
+    max_angles: int = 4_000_000
+    wall_s: float = 2.0
+    memory_bytes: int = 512 << 20
+    requests_per_child: int = 1_000
+
+    @property
+    def max_answer_bytes(self) -> int:
+        """More than any honest answer within these limits takes."""
+        return (64 << 20) + 64 * self.max_operations + 8 * self.max_angles
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PubBinding:
+    """The circuit of one pub and the values of its parameters.
+
+    Attributes:
+        circuit: index of the circuit.
+        values: float64, shape ``(num_bindings, num_parameters)``, columns in the order of ``circuit.parameters``;
+            ``None`` for a circuit without parameters.
+    """
+
+    circuit: int
+    values: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodingRequest:
+    """What a client sent.
+
+    Attributes:
+        codec: ``qpy+zlib`` (zlib over QPY) or ``qasm3`` (a JSON list of programs, UTF-8).
+        data: the bytes, untrusted.
+        pubs: one entry a pub, in order.
+        dt_ns: what a delay in ``dt`` is on this backend, in ns; ``None`` refuses such delays.
+    """
+
+    codec: Codec
+    data: bytes
+    pubs: tuple[PubBinding, ...]
+    dt_ns: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """The circuits as values.
+
+    Attributes:
+        circuits: in the order of the document; not yet checked against any backend.
+        widths: declared qubits of each circuit, idle ones included.
+        angles: per pub, float64, shape ``(num_bindings, circuit.num_slots)``, finite; one row without bindings.
+    """
+
+    circuits: tuple[IsaCircuit, ...]
+    widths: tuple[int, ...]
+    angles: tuple[NDArray[np.float64], ...]
+
+
+def encode_request(request: DecodingRequest, checked: bytes | list[str], limits: DecodingLimits) -> bytes:
+    """The frame for a child.
+
+    Args:
+        request: what the client sent.
+        checked: its QPY, inflated, or its OpenQASM programs; headers checked.
+        limits: the published limits.
+    """
+    return pack(
+        {
+            "codec": request.codec,
+            "qpy": checked if isinstance(checked, bytes) else None,
+            "programs": None if isinstance(checked, bytes) else checked,
+            "pubs": [[pub.circuit, pub.values] for pub in request.pubs],
+            "dt_ns": request.dt_ns,
+            "limits": {
+                "max_qubits": limits.max_qubits,
+                "max_clbits": limits.max_clbits,
+                "max_operations": limits.max_operations,
+                "max_angles": limits.max_angles,
+            },
+        }
+    )
+
+
+def read_answer(frame: bytes, request: DecodingRequest, limits: DecodingLimits) -> Decoded:
+    """A child's frame → circuits and tables, every shape and range checked.
+
+    Raises:
+        InvalidCircuit: the child refused the circuits, or its answer is not one that an honest child gives.
+    """
+    try:
+        document: Any = unpack(frame)
+        refused: Any = document.get("refused")
+        if refused is None:
+            return _checked(document, request, limits)
+        code, message, field, circuit = refused
+        refusal = INVALID_CIRCUIT_CODES[code](
+            str(message), field=str(field), circuit=None if circuit is None else int(circuit)
+        )
+    except (MalformedPayload, ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError):
+        raise DecodingFailed("the circuits made the decoder answer nonsense") from None
+    raise refusal
+
+
+def _checked(document: dict[str, Any], request: DecodingRequest, limits: DecodingLimits) -> Decoded:
+    circuits = tuple(_checked_circuit(entry, limits) for entry in document["circuits"])
+    widths = tuple(int(width) for width in document["widths"])
+    angles: tuple[NDArray[np.float64], ...] = tuple(document["angles"])
+    _require(0 < len(circuits) <= limits.max_circuits and len(widths) == len(circuits))
+    _require(all(0 <= width <= limits.max_qubits for width in widths))
+    _require(all(not c.qubits or c.qubits[-1] < width for c, width in zip(circuits, widths, strict=True)))
+    _require(len(angles) == len(request.pubs))
+    for pub, table in zip(request.pubs, angles, strict=True):
+        rows = 1 if pub.values is None else len(pub.values)
+        _require(table.dtype == np.float64 and table.shape == (rows, circuits[pub.circuit].num_slots))
+        _require(bool(np.isfinite(table).all()))
+    return Decoded(circuits, widths, angles)
+
+
+def _checked_circuit(document: dict[str, Any], limits: DecodingLimits) -> IsaCircuit:
+    circuit = IsaCircuit.from_document(document)
+    qubits, clbits = circuit.qubits, circuit.num_clbits
+    _require(_are_integers(qubits, limits.max_qubits) and all(a < b for a, b in zip(qubits, qubits[1:], strict=False)))
+    _require(_are_integers((clbits,), limits.max_clbits + 1))
+    _require(_are_integers((circuit.num_slots,), limits.max_operations + 1))
+    for register in circuit.registers:
+        _require(isinstance(register.name, str) and _are_integers(register.clbits, clbits))
+    for group in circuit.groups:
+        _require(_are_integers(group, len(qubits)) and len(set(group)) == len(group))
+    count = len(circuit.operations)
+    _require_operations(circuit.operations, circuit, below=len(circuit.conditionals))
+    for index, conditional in enumerate(circuit.conditionals):
+        _require(_are_integers(conditional.clbits, clbits) and 0 <= conditional.value < 2 ** len(conditional.clbits))
+        for body in (conditional.then_body, conditional.else_body):
+            _require_operations(body, circuit, below=index)
+            count += len(body)
+    _require(count <= limits.max_operations)
+    return circuit
+
+
+def _require_operations(body: Operations, circuit: IsaCircuit, *, below: int) -> None:
+    """Every index in range; ``if_else`` refers to conditionals below its own only, so that no circle can arise."""
+    _require(body.dtype == OPERATION and body.ndim == 1)
+    code, q0, q1, clbit, slot, aux = (body[name] for name in ("code", "q0", "q1", "clbit", "slot", "aux"))
+    barrier, branch, measure = code == Op.BARRIER, code == Op.IF, code == Op.MEASURE
+    pair = np.isin(code, [int(op) for op in TWO_QUBIT_GATES])
+    acts = ~barrier & ~branch
+    _require(bool((code <= max(Op)).all() and np.isfinite(body["value"]).all()))
+    _require(bool(np.where(acts, (q0 >= 0) & (q0 < len(circuit.qubits)), q0 == -1).all()))
+    _require(bool(np.where(pair, (q1 >= 0) & (q1 < len(circuit.qubits)) & (q1 != q0), q1 == -1).all()))
+    _require(bool(np.where(measure, (clbit >= 0) & (clbit < circuit.num_clbits), clbit == -1).all()))
+    angled = (code == Op.RZ) | (code == Op.RZZ)
+    _require(bool(np.where(angled, (slot >= -1) & (slot < circuit.num_slots), slot == -1).all()))
+    limit = np.where(barrier, len(circuit.groups), below)
+    _require(bool(np.where(barrier | branch, (aux >= 0) & (aux < limit), aux == -1).all()))
+
+
+def _are_integers(values: tuple[Any, ...], below: int) -> bool:
+    return all(type(value) is int and 0 <= value < below for value in values)
+
+
+def _require(truth: bool) -> None:
+    if not truth:
+        raise DecodingFailed("the circuits made the decoder answer nonsense")

@@ -1,0 +1,175 @@
+"""What an engine is asked and what it answers: values that cross to a worker as bytes.
+
+The bytes of a :class:`RegionTask` are the *execution record* of a placement: stored before it runs, and enough to run it
+again, whatever becomes of drift code and neighbours. Circuits here are relocated: their ``qubits`` are physical qubits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qpu_backend.physics.circuit import IsaCircuit
+from qpu_backend.physics.snapshot import RegionNoise
+from qpu_sdk.wire.codec import pack, unpack
+from qpu_sdk.wire.errors import MalformedPayload
+
+TASK_VERSION: Final = 1
+
+NO_FACTORS: Final[NDArray[np.float64]] = np.ones(0)
+"""No crosstalk: every conditional factor is exactly 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SliceSpec:
+    """Some shots of one circuit under one binding. Each slice is its own simulator run, with its own seed.
+
+    Attributes:
+        circuit: index into :attr:`RegionTask.circuits`.
+        binding: row of that circuit's table of angles; 0 for a circuit without parameters.
+        shots: at least 1.
+        seed: 0 … 2⁶³ − 1.
+        factors: float64, ``(num_two_qubit_gates,)`` in the order of :func:`qpu_backend.physics.timing.two_qubit_gates`:
+            how much worse each two-qubit gate is because of the neighbours (C1), or empty for "no neighbours".
+    """
+
+    circuit: int
+    binding: int
+    shots: int
+    seed: int
+    factors: NDArray[np.float64] = field(default_factory=lambda: NO_FACTORS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegionTask:
+    """Everything one placement needs to be simulated alone.
+
+    Attributes:
+        circuits: relocated circuits; all their qubits are in ``noise``.
+        angles: per circuit, float64 ``(num_bindings, num_slots)``; ``(1, 0)`` for a circuit without slots.
+        noise: the device as the region sees it.
+        slices: what to run, in order.
+    """
+
+    circuits: tuple[IsaCircuit, ...]
+    angles: tuple[NDArray[np.float64], ...]
+    noise: RegionNoise
+    slices: tuple[SliceSpec, ...]
+
+    def to_bytes(self) -> bytes:
+        """The execution record; the same task always gives the same bytes."""
+        return pack(
+            {
+                "task_version": TASK_VERSION,
+                "circuits": [circuit.to_document() for circuit in self.circuits],
+                "angles": list(self.angles),
+                "noise": self.noise.to_document(),
+                "slices": [[s.circuit, s.binding, s.shots, s.seed, s.factors] for s in self.slices],
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> RegionTask:
+        """Inverse of :meth:`to_bytes`.
+
+        Raises:
+            MalformedPayload: not an execution record of this version.
+        """
+        document = unpack(data)
+        if not isinstance(document, dict) or document.get("task_version") != TASK_VERSION:  # pyright: ignore[reportUnknownMemberType]
+            raise MalformedPayload(f"not a version {TASK_VERSION} execution record")
+        return cls(
+            circuits=tuple(IsaCircuit.from_document(circuit) for circuit in document["circuits"]),
+            angles=tuple(document["angles"]),
+            noise=RegionNoise.from_document(document["noise"]),
+            slices=tuple(SliceSpec(*row) for row in document["slices"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SliceOutcome:
+    """What one slice measured.
+
+    Attributes:
+        bits: uint8, ``(shots, ceil(num_clbits / 8))``; classical bit ``i`` is bit ``i % 8`` of byte ``i // 8``.
+        method: the simulation method, a :class:`qpu_backend.physics.method.Method`.
+    """
+
+    bits: NDArray[np.uint8]
+    method: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskOutcome:
+    """What became of one task.
+
+    Attributes:
+        slices: one outcome per slice; empty when the task failed.
+        cpu_us: processor time spent.
+        failure: ``None``, or a sentence that says why it failed. One failed task never fails another.
+    """
+
+    slices: tuple[SliceOutcome, ...]
+    cpu_us: int
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WorkerReport:
+    """Answer to one call of :func:`qpu_backend.engines.worker.run_tasks`.
+
+    Attributes:
+        tasks: one outcome per task, in order.
+        fingerprint: versions of what computed them: ``engine numpy qiskit qiskit_aer``.
+    """
+
+    tasks: tuple[TaskOutcome, ...]
+    fingerprint: dict[str, str]
+
+
+class Engine(Protocol):
+    """Runs the slices of one region. Nothing else on the chip changes what it answers."""
+
+    def run(self, task: RegionTask) -> tuple[SliceOutcome, ...]:
+        """One outcome per slice, in order; a function of the task alone."""
+        ...
+
+
+def join_tasks(records: Sequence[bytes]) -> bytes:
+    """Execution records → the payload of one worker call."""
+    return pack(list(records))
+
+
+def split_tasks(payload: bytes) -> list[bytes]:
+    """Inverse of :func:`join_tasks`."""
+    records: list[bytes] = unpack(payload)
+    return records
+
+
+def encode_report(report: WorkerReport) -> bytes:
+    """Report → bytes."""
+    tasks: list[Any] = [[[[s.bits, s.method] for s in t.slices], t.cpu_us, t.failure] for t in report.tasks]
+    return pack({"tasks": tasks, "fingerprint": report.fingerprint})
+
+
+def decode_report(data: bytes) -> WorkerReport:
+    """Bytes → report.
+
+    Raises:
+        MalformedPayload: not a report.
+    """
+    document = unpack(data)
+    try:
+        return WorkerReport(
+            tasks=tuple(
+                TaskOutcome(tuple(SliceOutcome(bits, method) for bits, method in slices), cpu_us, failure)
+                for slices, cpu_us, failure in document["tasks"]
+            ),
+            fingerprint=document["fingerprint"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedPayload(f"not a worker report: {error}") from error

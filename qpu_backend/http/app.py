@@ -1,0 +1,112 @@
+"""The HTTP application: routes under ``/v1``, size and identity of every request, problems for every error."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
+
+from qpu_backend.http import devices, events, health, jobs, operations, usage
+from qpu_backend.http.problems import install, problem
+from qpu_backend.telemetry.logs import logger
+from qpu_sdk.wire.models import REQUEST_ID_HEADER, JobRequest, Problem
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from qpu_backend.http.door import Door
+
+PREFIX = "/v1"
+
+
+def create_app(door: Door) -> FastAPI:
+    """The application over its parts; it starts and stops nothing."""
+    app = FastAPI(
+        title="qpu-sdk service",
+        version=door.version,
+        summary="Many tenants share one quantum processor.",
+        docs_url=None,
+        redoc_url=None,
+        responses={"4XX": {"model": Problem, "description": "A problem document (RFC 9457)"}},
+    )
+    app.state.door = door
+    app.include_router(health.router)
+    for router in (health.versioned, devices.router, jobs.router, events.router, usage.router, operations.router):
+        app.include_router(router, prefix=PREFIX)
+    install(app)
+    app.add_middleware(RequestGate, max_body_bytes=door.limits.max_body_bytes)
+    _publish_request_schema(app)
+    return app
+
+
+def _publish_request_schema(app: FastAPI) -> None:
+    """``POST /jobs`` reads raw bytes (their digest is the request's identity), so its schema is added by hand."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, object]:
+        document = generate()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        if "JobRequest" not in schemas:
+            _, definitions = models_json_schema([(JobRequest, "validation")], ref_template="#/components/schemas/{model}")
+            schemas.update(definitions["$defs"])
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+class RequestGate:
+    """Gives every request an id, refuses bodies over the limit while they arrive, and turns a crash into a problem."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._log = logger("http")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = f"req_{uuid.uuid4().hex}"
+        scope[REQUEST_ID_HEADER] = request_id
+        started = False
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        too_large = not declared.isdigit() or int(declared) > self._max_body_bytes
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_body_bytes:
+                raise _BodyTooLargeError
+            return message
+
+        async def stamped(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message["headers"], (REQUEST_ID_HEADER.lower().encode(), request_id.encode())]
+            await send(message)
+
+        try:
+            if too_large:
+                raise _BodyTooLargeError
+            await self._app(scope, counted, stamped)
+        except _BodyTooLargeError:
+            detail = f"the body is larger than {self._max_body_bytes} bytes; split the job"
+            await problem("body_too_large", detail, request_id=request_id)(scope, receive, stamped)
+        except Exception:
+            self._log.exception("request_failed", request_id=request_id, path=scope["path"])
+            if started:
+                raise
+            detail = f"the service failed; tell the operator the request id {request_id}"
+            await problem("internal", detail, request_id=request_id)(scope, receive, stamped)
+
+
+class _BodyTooLargeError(Exception):
+    pass
+
+

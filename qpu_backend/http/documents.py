@@ -1,0 +1,122 @@
+"""Rows → wire documents: what a tenant is shown of them, and nothing else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qpu_backend.domain.privacy import told_loss
+from qpu_sdk.wire.models import (
+    JobDocument,
+    JobEvent,
+    JobState,
+    MeteringRecord,
+    ProgramKind,
+    WaitReason,
+)
+from qpu_sdk.wire.results import ShotsOfPub, decode_result
+
+if TYPE_CHECKING:
+    from qpu_backend.stores.batches import PlacedJob
+    from qpu_backend.stores.events import EventRow
+    from qpu_backend.stores.jobs import JobRow
+    from qpu_backend.stores.money import UsageRow
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def wall(at_us: int) -> datetime:
+    """Stored wall time → aware UTC, exact to the microsecond."""
+    return _EPOCH + timedelta(microseconds=at_us)
+
+
+def wall_or_none(at_us: int | None) -> datetime | None:
+    """Stored wall time, where there may be none."""
+    return None if at_us is None else wall(at_us)
+
+
+def job_document(
+    row: JobRow, *, replayed: bool = False, ahead: int | None = None, snapshot_id: str | None = None
+) -> JobDocument:
+    """A job as its tenant sees it."""
+    waiting = None
+    if ahead is not None:
+        jobs = "job" if ahead == 1 else "jobs"
+        message = f"{ahead} {jobs} ahead" if ahead else "next in line; it starts when the chip has room for it"
+        waiting = WaitReason(message=message, jobs_ahead=ahead, start_in_s=None)
+    return JobDocument(
+        id=row.id,
+        backend=row.backend,
+        program=ProgramKind(row.program),
+        state=JobState(row.state),
+        created_at=wall(row.created_at_us),
+        finished_at=wall_or_none(row.finished_at_us),
+        tags=list(row.tags),
+        num_circuits=row.num_circuits,
+        num_executions=row.num_executions,
+        shots=row.shots,
+        calibration_id=snapshot_id or row.calibration_id,
+        price_micro=row.price_micro,
+        estimated_device_s=row.device_us / 1e6,
+        idempotency_key=row.idempotency_key,
+        error_code=row.error_code,
+        error_message=row.error_message,
+        waiting=waiting,
+        replayed=replayed,
+    )
+
+
+def event_document(row: EventRow) -> JobEvent:
+    """An event as its tenant sees it."""
+    return JobEvent(
+        job_id=row.job_id,
+        seq=row.seq,
+        cursor=row.cursor,
+        name=row.name,
+        state=JobState(row.state),
+        at=wall(row.at_us),
+        device_time_us=row.device_time_us,
+        message=row.message,
+    )
+
+
+def metering_record(row: JobRow, usage: UsageRow | None, placement: PlacedJob | None) -> MeteringRecord:
+    """What a job used: the usage record once there is one, otherwise what it will be."""
+    return MeteringRecord(
+        job_id=row.id,
+        state=JobState(row.state),
+        shots=row.shots if usage is None else usage.shots,
+        device_us=row.device_us if usage is None else usage.device_us,
+        footprint_qubits=row.footprint_qubits if usage is None else usage.footprint_qubits,
+        price_book=row.price_book if usage is None else usage.price_book,
+        price_micro=row.price_micro if usage is None else usage.price_micro,
+        simulator_cpu_us=0 if usage is None else usage.simulator_cpu_us,
+        result_bytes=0 if usage is None else usage.result_bytes,
+        placement=None if placement is None else list(placement.placement.region),
+        co_tenants=None if placement is None else placement.placement.co_tenants,
+        crosstalk_loss=None if placement is None else told_loss(placement.placement.crosstalk_loss or 0.0),
+        calibration_id=None if placement is None else placement.snapshot_id,
+        seed=row.seed,
+        started_at=wall_or_none(row.started_at_us),
+        finished_at=wall_or_none(row.finished_at_us),
+    )
+
+
+def result_as_json(body: bytes) -> dict[str, Any]:
+    """A result for clients without MessagePack: hex counts over all classical bits, or expectation values."""
+    result = decode_result(body)
+    pubs: list[dict[str, Any]] = []
+    for pub in result.pubs:
+        if isinstance(pub, ShotsOfPub):
+            registers = [{"name": register.name, "clbits": list(register.clbits)} for register in pub.registers]
+            pubs.append({"counts": [_hex_counts(bits) for bits in pub.bits], "registers": registers})
+        else:
+            pubs.append({"evs": pub.evs.tolist(), "stds": pub.stds.tolist(), "shots": pub.shots})
+    return {"job_id": result.job_id, "program": result.program, "pubs": pubs, "metadata": result.metadata}
+
+
+def _hex_counts(bits: np.ndarray[Any, np.dtype[np.uint8]]) -> dict[str, int]:
+    values, counts = np.unique(bits, axis=0, return_counts=True)
+    return {hex(int.from_bytes(value.tobytes(), "little")): int(count) for value, count in zip(values, counts, strict=True)}

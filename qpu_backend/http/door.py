@@ -1,0 +1,45 @@
+"""What the routes may touch, in one value: put together by bootstrap, read by every route."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+
+if TYPE_CHECKING:
+    from qpu_backend.http.auth import Authenticator
+    from qpu_backend.domain.tenancy import SystemScope
+    from qpu_backend.pipeline.admission import Admission
+    from qpu_backend.pipeline.cancellation import Cancellation
+    from qpu_backend.pipeline.clocks import WallClock
+    from qpu_backend.pipeline.fleet import Fleet
+    from qpu_backend.pipeline.notices import NoticeBoard
+    from qpu_backend.stores.database import Database
+    from qpu_backend.telemetry.metrics import Metrics
+    from qpu_sdk.wire.models import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """The parts of a service that answer requests."""
+
+    database: Database
+    fleet: Fleet
+    admission: Admission
+    authenticator: Authenticator
+    notices: NoticeBoard
+    clock: WallClock
+    limits: Limits
+    metrics: Metrics
+    max_qpy_version: int
+    version: str
+    cancellation: Cancellation
+    system: SystemScope
+
+
+async def _door(request: Request) -> Door:
+    return request.app.state.door
+
+
+AtDoor = Annotated["Door", Depends(_door)]

@@ -1,0 +1,148 @@
+"""Jobs: submit, list, look, result, metering, cancel. A foreign job is 404 on every route."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import Response
+from pydantic import ValidationError
+
+from qpu_backend.domain.errors import DomainError, NotFound
+from qpu_backend.http.auth import CancelJobs, ReadJobs, SubmitJobs  # noqa: TC001 - FastAPI reads annotations at run time
+from qpu_backend.http.documents import job_document, metering_record, result_as_json
+from qpu_backend.http.door import AtDoor  # noqa: TC001
+from qpu_backend.http.problems import ProblemError, request_id, validation_problem
+from qpu_backend.stores import batches, blobs, jobs, money
+from qpu_backend.stores.jobs import JobFilter
+from qpu_sdk.wire.models import RESULT_MEDIA_TYPE, JobDocument, JobPage, JobRequest, JobState, MeteringRecord
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+_JSON = "application/json"
+
+
+async def _raw_body(request: Request) -> bytes:
+    return await request.body()
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=JobDocument,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {_JSON: {"schema": {"$ref": "#/components/schemas/JobRequest"}}},
+        }
+    },
+)
+def submit(
+    request: Request,
+    door: AtDoor,
+    scope: SubmitJobs,
+    raw: Annotated[bytes, Depends(_raw_body)],
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=256)] = None,
+) -> Response:
+    """Admit a job. A repeat with the same ``Idempotency-Key`` answers the same job."""
+    try:
+        order = JobRequest.model_validate_json(raw)
+        row, replayed = door.admission.admit(scope, order, raw, idempotency_key)
+    except ValidationError as error:
+        door.metrics.jobs_refused.labels(code="invalid_request").inc()
+        errors = [dict(fact) for fact in error.errors(include_url=False, include_context=False, include_input=False)]
+        return validation_problem(errors, request_id(request))
+    except DomainError as error:
+        door.metrics.jobs_refused.labels(code=error.code).inc()
+        raise
+    document = job_document(row, replayed=replayed)
+    return Response(document.model_dump_json(), 202, {"Location": f"/v1/jobs/{row.id}"}, _JSON)
+
+
+@router.get("")
+def list_jobs(
+    door: AtDoor,
+    scope: ReadJobs,
+    state: JobState | None = None,
+    backend: Annotated[str | None, Query(max_length=128)] = None,
+    tag: Annotated[str | None, Query(max_length=128)] = None,
+    cursor: Annotated[str | None, Query(max_length=256)] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> JobPage:
+    """The tenant's jobs, newest first."""
+    filters = JobFilter(state=None if state is None else str(state), backend=backend, tag=tag)
+    with door.database.read() as connection:
+        page = jobs.list_jobs(connection, scope, filters, cursor=cursor, limit=limit)
+        placed = [batches.placement_of_job(connection, scope, row.id) for row in page.jobs]
+    documents = [
+        job_document(row, snapshot_id=None if one is None else one.snapshot_id)
+        for row, one in zip(page.jobs, placed, strict=True)
+    ]
+    return JobPage(jobs=documents, next_cursor=page.next_cursor)
+
+
+def _own(job: jobs.JobRow | None, job_id: str) -> jobs.JobRow:
+    if job is None:
+        raise NotFound("job", job_id)
+    return job
+
+
+@router.get("/{job_id}")
+def look(door: AtDoor, scope: ReadJobs, job_id: str) -> JobDocument:
+    """Everything but the result; while the job waits, why it waits."""
+    with door.database.read() as connection:
+        row = _own(jobs.get_job(connection, scope, job_id), job_id)
+        ahead = jobs.count_ahead(connection, scope, row) if row.state == JobState.QUEUED else None
+        placement = batches.placement_of_job(connection, scope, job_id)
+    return job_document(row, ahead=ahead, snapshot_id=None if placement is None else placement.snapshot_id)
+
+
+@router.get("/{job_id}/result", response_class=Response, responses={200: {"content": {RESULT_MEDIA_TYPE: {}, _JSON: {}}}})
+def result(
+    request: Request,
+    door: AtDoor,
+    scope: ReadJobs,
+    job_id: str,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The immutable result; its ETag is the SHA-256 of its bytes. ``Accept: application/json`` gives hex counts as JSON."""
+    with door.database.read() as connection:
+        row = _own(jobs.get_job(connection, scope, job_id), job_id)
+        if row.result_sha is None:
+            raise _no_result(row)
+        etag = f'"{row.result_sha}"'
+        if if_none_match == etag:
+            return Response(status_code=304, headers={"ETag": etag})
+        body = blobs.get_blob(connection, row.result_sha)
+    headers = {"ETag": etag, "Cache-Control": "private, immutable, max-age=31536000", "Vary": "Accept"}
+    if request.headers.get("accept", "").startswith(_JSON):
+        return Response(json.dumps(result_as_json(body)), headers=headers, media_type=_JSON)
+    return Response(body, headers=headers, media_type=RESULT_MEDIA_TYPE)
+
+
+def _no_result(row: jobs.JobRow) -> ProblemError:
+    match row.state:
+        case JobState.FAILED:
+            return ProblemError("job_failed", row.error_message or "the job failed")
+        case JobState.CANCELLED:
+            return ProblemError("job_cancelled", f"job {row.id} was cancelled; it has no result")
+        case _:
+            return ProblemError("job_not_done", f"job {row.id} is {row.state}; wait for its final event", retry_after_s=1)
+
+
+@router.get("/{job_id}/metering")
+def metering(door: AtDoor, scope: ReadJobs, job_id: str) -> MeteringRecord:
+    """What the job used and costs; an immutable fact once it is final."""
+    with door.database.read() as connection:
+        row = _own(jobs.get_job(connection, scope, job_id), job_id)
+        usage = money.usage_of_job(connection, scope, job_id)
+        placement = batches.placement_of_job(connection, scope, job_id)
+    return metering_record(row, usage, placement)
+
+
+@router.post("/{job_id}/cancel")
+def cancel(door: AtDoor, scope: CancelJobs, job_id: str) -> JobDocument:
+    """Cancel. A queued job ends free; a running batch is never cut: the result is discarded, the shots are billed."""
+    row = door.cancellation.cancel(scope, job_id)
+    return job_document(row)

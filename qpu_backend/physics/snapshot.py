@@ -1,0 +1,371 @@
+"""A calibration snapshot: an immutable, numbered measurement of the device, and the slice of it that a region sees.
+
+Published targets, noise estimates and durations come from here. What the device *truly* is (drift) is another value.
+An unusable qubit is ``None``; an unusable gate or direction is absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qpu_backend.physics.circuit import ONE_QUBIT_GATES, TWO_QUBIT_GATES, Op
+from qpu_backend.physics.errors import InvalidSnapshot, NotCalibrated
+
+SNAPSHOT_VERSION: Final = 1
+
+GateKey = tuple[Op, tuple[int, ...]]
+"""An operation on physical qubits, in the direction in which it is calibrated."""
+
+_OPS_BY_ARITY: Final[dict[int, tuple[Op, ...]]] = {
+    1: tuple(sorted(ONE_QUBIT_GATES | {Op.RESET})),
+    2: tuple(sorted(TWO_QUBIT_GATES)),
+}
+_OPS: Final = {int(op): op for op in Op}
+_FEW_QUBITS: Final = 12
+"""Up to here asking for every possible key of a region is faster than reading all keys of the device."""
+
+_GATE_ROW: Final = np.dtype([("code", "<u1"), ("q0", "<i2"), ("q1", "<i2"), ("error", "<f8"), ("duration_ns", "<f8")])
+_ZZ_ROW: Final = np.dtype([("q0", "<i2"), ("q1", "<i2"), ("zz_hz", "<f8")])
+
+
+@dataclass(frozen=True, slots=True)
+class QubitProperties:
+    """One qubit. Times in µs and ns, frequencies in Hz (``None``: not measured).
+
+    Attributes:
+        prob_meas1_prep0: probability of reading 1 after preparing 0.
+        prob_meas0_prep1: probability of reading 0 after preparing 1.
+    """
+
+    t1_us: float
+    t2_us: float
+    frequency_hz: float | None
+    anharmonicity_hz: float | None
+    prob_meas1_prep0: float
+    prob_meas0_prep1: float
+    readout_duration_ns: float
+
+    @property
+    def readout_error(self) -> float:
+        """Mean of the two assignment errors."""
+        return 0.5 * (self.prob_meas1_prep0 + self.prob_meas0_prep1)
+
+
+@dataclass(frozen=True, slots=True)
+class GateProperties:
+    """One gate in one direction; ``error`` is the average gate infidelity."""
+
+    error: float
+    duration_ns: float
+
+
+@dataclass(frozen=True, slots=True)
+class RegionNoise:
+    """What a simulation of some qubits needs to know of the device: the snapshot, cut to them.
+
+    Attributes:
+        qubits: properties by physical qubit.
+        gates: properties of every gate that stays inside the region, by physical qubits.
+    """
+
+    qubits: Mapping[int, QubitProperties]
+    gates: Mapping[GateKey, GateProperties]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, region: Iterable[int]) -> RegionNoise:
+        """Cut a snapshot to the physical qubits ``region``.
+
+        Raises:
+            NotCalibrated: a qubit of the region is unusable.
+        """
+        qubits = {q: snapshot.qubit(q) for q in sorted(region)}
+        if len(qubits) > _FEW_QUBITS:
+            gates = {key: gate for key, gate in snapshot.gates.items() if all(q in qubits for q in key[1])}
+        else:
+            operands = [*((q,) for q in qubits), *permutations(qubits, 2)]
+            keys = ((op, pair) for pair in operands for op in _OPS_BY_ARITY[len(pair)])
+            gates = {key: snapshot.gates[key] for key in keys if key in snapshot.gates}
+        return cls(qubits, gates)
+
+    def to_document(self) -> dict[str, Any]:
+        """A plain, canonical structure of arrays."""
+        return {
+            "region": np.array(list(self.qubits), dtype="<i2"),
+            "qubits": _qubit_rows(self.qubits.values()),
+            "gates": _gate_rows(self.gates),
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> RegionNoise:
+        """Inverse of :meth:`to_document`."""
+        rows = _qubits_of(document["qubits"])
+        region: list[int] = document["region"].tolist()
+        qubits = {q: row for q, row in zip(region, rows, strict=True) if row is not None}
+        return cls(qubits, _gates_of(document["gates"]))
+
+    def qubit(self, qubit: int) -> QubitProperties:
+        """Properties of a physical qubit.
+
+        Raises:
+            NotCalibrated: it is outside the region.
+        """
+        try:
+            return self.qubits[qubit]
+        except KeyError:
+            raise NotCalibrated("measure", (qubit,)) from None
+
+    def gate(self, op: Op, qubits: tuple[int, ...]) -> GateProperties:
+        """Properties of an operation on physical qubits; see :meth:`Snapshot.gate`."""
+        return _gate(self.gates, op, qubits)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A measurement of a whole device.
+
+    Attributes:
+        device: catalogue name of the device.
+        number: 1, 2, 3 … per device.
+        measured_at_us: wall time, µs since 1970 (UTC).
+        device_time_us: the device's own clock.
+        qubits: one entry per qubit, ``None`` where it is unusable.
+        gates: ``(operation, physical qubits)`` → properties: ``rz sx x id``, the two-qubit gates and ``reset``.
+        zz_hz: static ZZ, ζ with its sign, of each edge ``(a < b)`` where it was measured or assumed.
+    """
+
+    device: str
+    number: int
+    measured_at_us: int
+    device_time_us: int
+    qubits: tuple[QubitProperties | None, ...]
+    gates: Mapping[GateKey, GateProperties]
+    zz_hz: Mapping[tuple[int, int], float]
+
+    @property
+    def num_qubits(self) -> int:
+        return len(self.qubits)
+
+    @property
+    def usable_edges(self) -> tuple[tuple[int, int], ...]:
+        """Undirected edges ``(a < b)`` that carry at least one two-qubit gate, sorted."""
+        return tuple(sorted({(min(q), max(q)) for op, q in self.gates if op in TWO_QUBIT_GATES}))
+
+    @property
+    def usable_qubits(self) -> tuple[int, ...]:
+        """Qubits that are not ``None``, ascending."""
+        return tuple(q for q, properties in enumerate(self.qubits) if properties is not None)
+
+    def qubit(self, qubit: int) -> QubitProperties:
+        """Properties of a qubit.
+
+        Raises:
+            NotCalibrated: there is no such qubit, or it is unusable.
+        """
+        properties = self.qubits[qubit] if 0 <= qubit < len(self.qubits) else None
+        if properties is None:
+            raise NotCalibrated("measure", (qubit,))
+        return properties
+
+    def gate(self, op: Op, qubits: tuple[int, ...]) -> GateProperties:
+        """Properties of an operation on qubits; symmetric gates answer in either order.
+
+        Raises:
+            NotCalibrated: the device does not offer it there.
+        """
+        return _gate(self.gates, op, qubits)
+
+    def to_document(self) -> dict[str, Any]:
+        """A plain, canonical structure of numbers, strings and arrays."""
+        zz = np.array([(a, b, hz) for (a, b), hz in sorted(self.zz_hz.items())], dtype=_ZZ_ROW)
+        return {
+            "snapshot_version": SNAPSHOT_VERSION,
+            "device": self.device,
+            "number": self.number,
+            "measured_at_us": self.measured_at_us,
+            "device_time_us": self.device_time_us,
+            "qubits": _qubit_rows(self.qubits),
+            "gates": _gate_rows(self.gates),
+            "zz": zz,
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Snapshot:
+        """Inverse of :meth:`to_document`.
+
+        Raises:
+            InvalidSnapshot: another version.
+        """
+        if document.get("snapshot_version") != SNAPSHOT_VERSION:
+            raise InvalidSnapshot("snapshot_version", f"is not {SNAPSHOT_VERSION}")
+        return cls(
+            device=document["device"],
+            number=document["number"],
+            measured_at_us=document["measured_at_us"],
+            device_time_us=document["device_time_us"],
+            qubits=_qubits_of(document["qubits"]),
+            gates=_gates_of(document["gates"]),
+            zz_hz={(int(a), int(b)): float(hz) for a, b, hz in document["zz"].tolist()},
+        )
+
+    def digest(self) -> str:
+        """SHA-256 over everything the snapshot says."""
+        document = self.to_document()
+        sha = hashlib.sha256(b"snapshot-1")
+        sha.update(repr((self.device, self.number, self.measured_at_us, self.device_time_us)).encode())
+        for name in ("qubits", "gates", "zz"):
+            sha.update(document[name].tobytes())
+        return sha.hexdigest()
+
+
+def validate_snapshot(snapshot: Snapshot, *, edges: Iterable[tuple[int, int]] | None = None) -> Snapshot:
+    """Refuse a calibration that no device can have; returns it unchanged.
+
+    Args:
+        snapshot: what to check.
+        edges: couplers of the device; when given, every two-qubit gate must lie on one.
+
+    Raises:
+        InvalidSnapshot: T2 > 2·T1, an error outside [0, 1], a time that is not positive, NaN, a gate on an unusable or
+            unknown qubit or off the couplers, a usable qubit without its one-qubit gates, or a device whose usable qubits
+            fall into several pieces.
+    """
+    for q, properties in enumerate(snapshot.qubits):
+        if properties is not None:
+            _check_qubit(f"qubits[{q}]", properties)
+    couplers = None if edges is None else frozenset(edges)
+    for (op, operands), gate in snapshot.gates.items():
+        _check_gate(snapshot, op, operands, gate, couplers)
+    for (a, b), zz_hz in snapshot.zz_hz.items():
+        name = f"zz_hz[{a},{b}]"
+        _require(0 <= a < b < snapshot.num_qubits, name, "is not an edge (a < b) of the device")
+        _require(math.isfinite(zz_hz), name, "is not a finite number")
+    for q in snapshot.usable_qubits:
+        for op in (Op.RZ, Op.SX, Op.X):
+            _require((op, (q,)) in snapshot.gates, f"gates[{op.name.lower()} {q}]", "is missing on a usable qubit")
+    _check_connected(snapshot)
+    return snapshot
+
+
+def _require(holds: bool, field: str, reason: str) -> None:
+    if not holds:
+        raise InvalidSnapshot(field, reason)
+
+
+def _check_qubit(name: str, qubit: QubitProperties) -> None:
+    for attribute in ("t1_us", "t2_us", "readout_duration_ns"):
+        value = getattr(qubit, attribute)
+        _require(math.isfinite(value) and value > 0, f"{name}.{attribute}", f"must be positive and finite, is {value}")
+    reason = f"exceeds 2·T1: {qubit.t2_us} > 2·{qubit.t1_us} µs"
+    _require(qubit.t2_us <= 2 * qubit.t1_us, f"{name}.t2_us", reason)
+    for attribute in ("prob_meas1_prep0", "prob_meas0_prep1"):
+        value = getattr(qubit, attribute)
+        _require(0 <= value <= 1, f"{name}.{attribute}", f"must be within [0, 1], is {value}")
+    for attribute in ("frequency_hz", "anharmonicity_hz"):
+        value = getattr(qubit, attribute)
+        _require(value is None or math.isfinite(value), f"{name}.{attribute}", f"must be finite, is {value}")
+
+
+def _check_gate(
+    snapshot: Snapshot,
+    op: Op,
+    operands: tuple[int, ...],
+    gate: GateProperties,
+    couplers: frozenset[tuple[int, int]] | None,
+) -> None:
+    name = f"gates[{op.name.lower()} {','.join(map(str, operands))}]"
+    arity = 2 if op in TWO_QUBIT_GATES else 1
+    _require(len(operands) == arity == len(set(operands)), name, f"needs {arity} different qubits")
+    for q in operands:
+        usable = 0 <= q < snapshot.num_qubits and snapshot.qubits[q] is not None
+        _require(usable, name, f"acts on qubit {q}, which is unknown or unusable")
+    _require(0 <= gate.error <= 1, f"{name}.error", f"must be within [0, 1], is {gate.error}")
+    finite = math.isfinite(gate.duration_ns) and gate.duration_ns >= 0
+    _require(finite, f"{name}.duration_ns", f"must be finite and not negative, is {gate.duration_ns}")
+    if couplers is not None and arity == 2:
+        _require((min(operands), max(operands)) in couplers, name, "is not on a coupler of the device")
+
+
+def _check_connected(snapshot: Snapshot) -> None:
+    usable = snapshot.usable_qubits
+    _require(bool(usable), "qubits", "are all unusable")
+    neighbours: dict[int, set[int]] = {q: set() for q in usable}
+    for a, b in snapshot.usable_edges:
+        neighbours[a].add(b)
+        neighbours[b].add(a)
+    reached: set[int] = set()
+    frontier = [usable[0]]
+    while frontier:
+        q = frontier.pop()
+        if q not in reached:
+            reached.add(q)
+            frontier.extend(neighbours[q] - reached)
+    lost = sorted(set(usable) - reached)
+    _require(not lost, "gates", f"leave the device in pieces: qubits {lost[:8]} cannot be reached from {usable[0]}")
+
+
+def _gate(gates: Mapping[GateKey, GateProperties], op: Op, qubits: tuple[int, ...]) -> GateProperties:
+    properties = gates.get((op, qubits))
+    if properties is None and op in SYMMETRIC_GATES:
+        properties = gates.get((op, qubits[::-1]))
+    if properties is None:
+        raise NotCalibrated(op.name.lower(), qubits)
+    return properties
+
+
+def _qubit_rows(qubits: Iterable[QubitProperties | None]) -> NDArray[np.float64]:
+    """Shape ``(n, 7)``, float64; NaN for "not measured", a row of NaN for an unusable qubit."""
+    rows = [
+        [math.nan] * 7
+        if q is None
+        else [
+            q.t1_us,
+            q.t2_us,
+            math.nan if q.frequency_hz is None else q.frequency_hz,
+            math.nan if q.anharmonicity_hz is None else q.anharmonicity_hz,
+            q.prob_meas1_prep0,
+            q.prob_meas0_prep1,
+            q.readout_duration_ns,
+        ]
+        for q in qubits
+    ]
+    return np.array(rows, dtype="<f8").reshape(-1, 7)
+
+
+def _qubits_of(rows: NDArray[np.float64]) -> tuple[QubitProperties | None, ...]:
+    return tuple(
+        None
+        if math.isnan(row[0])
+        else QubitProperties(
+            row[0],
+            row[1],
+            None if math.isnan(row[2]) else row[2],
+            None if math.isnan(row[3]) else row[3],
+            row[4],
+            row[5],
+            row[6],
+        )
+        for row in rows.tolist()
+    )
+
+
+def _gate_rows(gates: Mapping[GateKey, GateProperties]) -> NDArray[np.void]:
+    rows = [
+        (int(op), q[0], q[1] if len(q) > 1 else -1, gate.error, gate.duration_ns)
+        for (op, q), gate in sorted(gates.items())
+    ]
+    return np.array(rows, dtype=_GATE_ROW)
+
+
+def _gates_of(rows: NDArray[np.void]) -> dict[GateKey, GateProperties]:
+    return {
+        (_OPS[code], (q0,) if q1 < 0 else (q0, q1)): GateProperties(error, duration_ns)
+        for code, q0, q1, error, duration_ns in rows.tolist()
+    }

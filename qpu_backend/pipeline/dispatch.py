@@ -1,0 +1,288 @@
+"""Dispatch: read the front of the queue, plan, commit the batch, hand it to execution. One thread a device.
+
+The decision is the pure function :func:`qpu_backend.domain.planning.plan`; here are only its inputs, its transaction and its clock.
+The batch is committed (with contexts and seeds) before it runs; device time moves with that transaction.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from qpu_backend.domain.planning import Plan, QueuedJob, View, Wait, plan
+from qpu_backend.domain.footprint import Footprint
+from qpu_backend.domain.programs import Program
+from qpu_backend.pipeline.batching import Batch, assemble
+from qpu_backend.pipeline.endings import fail_jobs
+from qpu_backend.pipeline.notices import queue_topic, tenant_topic
+from qpu_backend.pipeline.recovery import recover
+from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs
+from qpu_backend.stores.errors import LeaseLost, MissingRow
+from qpu_backend.stores.ids import new_id
+from qpu_backend.telemetry.logs import logger
+from qpu_sdk.wire.codec import pack, unpack
+from qpu_sdk.wire.models import JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qpu_backend.domain.tenancy import SystemScope
+    from qpu_backend.pipeline.clocks import WallClock
+    from qpu_backend.pipeline.fleet import Fleet
+    from qpu_backend.pipeline.lease import DeviceLease
+    from qpu_backend.pipeline.notices import NoticeBoard
+    from qpu_backend.stores.database import Database
+    from qpu_backend.telemetry.metrics import Metrics
+
+_PER_TENANT = 40
+_WINDOW = 200
+_REREAD_S = 1.0
+"""How often the queue is read without a hint: jobs another process admitted."""
+
+
+class Dispatcher:
+    """Serves the queue of one device while this process holds its lease."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        scope: SystemScope,
+        device_id: str,
+        fleet: Fleet,
+        lease: DeviceLease,
+        run: Callable[[Batch], None],
+        clock: WallClock,
+        notices: NoticeBoard,
+        metrics: Metrics,
+        max_inflight: int,
+    ) -> None:
+        self._database = database
+        self._scope = scope
+        self._device_id = device_id
+        self._fleet = fleet
+        self._lease = lease
+        self._run_batch = run
+        self._clock = clock
+        self._notices = notices
+        self._metrics = metrics
+        self._max_inflight = max_inflight
+        self._inflight: set[str] = set()
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._log = logger("dispatch")
+
+    # --- life -----------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Serve the queue in a thread, from now on."""
+        self._thread = threading.Thread(target=self._serve, name=f"dispatch-{self._device_id}", daemon=True)
+        self._thread.start()
+
+    def stop(self, *, drain_s: float = 30.0) -> None:
+        """Start no further batch, wait for those that run (at most ``drain_s``), give the lease back."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._notices.post([queue_topic(self._device_id)])
+        if self._thread is not None:
+            self._thread.join()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._inflight, timeout=drain_s)
+        self._lease.release()
+
+    def finished(self, batch_id: str) -> None:
+        """A batch of this device has been settled or given up."""
+        with self._changed:
+            self._inflight.discard(batch_id)
+            self._changed.notify_all()
+        self._notices.post([queue_topic(self._device_id)])
+
+    def run_again(self, batch: Batch) -> None:
+        """Execute another attempt of a batch that is already counted as running."""
+        self._run_batch(batch)
+
+    def _serve(self) -> None:
+        with self._notices.watch(queue_topic(self._device_id)) as hint:
+            while not self._stopping:
+                hint.clear()
+                try:
+                    progressed = self.dispatch_once()
+                except LeaseLost:
+                    self._lease.lose()
+                    progressed = False
+                except Exception:  # the device stops, the backlog stays; the next turn tries again
+                    self._log.exception("dispatch_failed", device=self._device_id)
+                    time.sleep(_REREAD_S)
+                    continue
+                if not progressed:
+                    hint.wait(_REREAD_S)
+
+    # --- one turn ---------------------------------------------------------------------------------------------------------
+
+    def dispatch_once(self) -> bool:
+        """One turn: take the lease if needed, plan, commit and start at most one batch. Returns whether one started."""
+        if self._lease.epoch is None and not self._take_over():
+            return False
+        with self._changed:
+            if len(self._inflight) >= self._max_inflight:
+                return False
+        view, now_us = self._look()
+        if not view.jobs:
+            return False
+        shapes = {job.footprint.shape for job in view.jobs if job.footprint.shape is not None}
+        device_view = self._fleet.device_view(self._device_id, shapes)
+        started = time.perf_counter()
+        decision = plan(view, device_view, now_us)
+        self._metrics.plan_seconds.labels(device=self._device_id).observe(time.perf_counter() - started)
+        if decision.unplaceable:
+            self._fail_unplaceable(decision.unplaceable)
+        if isinstance(decision, Wait):
+            return False
+        return self._commit(view, decision)
+
+    def _take_over(self) -> bool:
+        epoch = self._lease.acquire()
+        if epoch is None:
+            return False
+        for batch in recover(self._database, self._scope, self._device_id, epoch, self._clock.now_us()):
+            self._start(batch)
+        return True
+
+    def _look(self) -> tuple[View, int]:
+        with self._database.read() as connection:
+            device = devices.read_device(connection, self._device_id)
+            if device is None:
+                raise MissingRow("device", self._device_id)
+            self._fleet.refresh(connection, device)
+            rows = jobs.queue_view(
+                connection, self._scope, self._device_id, per_tenant=_PER_TENANT, window=_WINDOW
+            )
+        queued = tuple(
+            QueuedJob(
+                id=row.id,
+                tenant=row.tenant_id,
+                start_tag=row.start_tag,
+                finish_tag=row.finish_tag,
+                cost=row.fairness_cost,
+                footprint=Footprint.from_document(row.footprint),
+                isolation=row.options.get("isolation", "shared"),
+                solo=row.solo,
+            )
+            for row in rows
+        )
+        return View(queued, device.virtual_time), device.device_time_us
+
+    def _commit(self, view: View, decision: Plan) -> bool:
+        calibrated = self._fleet.calibrated(self._device_id)
+        with self._database.read() as connection:
+            chosen = jobs.read_jobs(connection, self._scope, [placement.job_id for placement in decision.placements])
+            bodies = blobs.get_blobs(connection, [row.program_sha for row in chosen.values()])
+        programs = {job_id: Program.from_document(unpack(bodies[row.program_sha])) for job_id, row in chosen.items()}
+        members = assemble(decision, chosen, programs, calibrated.model, calibrated.snapshot)
+        epoch = self._lease.epoch
+        if epoch is None:
+            return False
+        batch = Batch(
+            id=new_id("batch"),
+            device_id=self._device_id,
+            epoch=epoch,
+            attempt=1,
+            snapshot_id=calibrated.row.id,
+            device_start_us=decision.device_start_us,
+            device_us=decision.device_us,
+            members=members,
+        )
+        try:
+            self._store(batch, view, decision)
+        except _PlanOutdatedError:
+            return True  # a job of the plan was cancelled meanwhile: look again
+        self._metrics.batches.labels(device=self._device_id).inc()
+        self._metrics.batch_jobs.labels(device=self._device_id).observe(len(members))
+        self._log.info("batch_committed", device=self._device_id, batch=batch.id, jobs=len(members))
+        self._start(batch)
+        self._notices.post({tenant_topic(member.job.tenant_id) for member in members})
+        return True
+
+    def _store(self, batch: Batch, view: View, decision: Plan) -> None:
+        """The dispatch transaction: all of the batch, or (when a job of the plan is no longer queued) nothing."""
+        now_us = self._clock.now_us()
+        job_ids = [member.job.id for member in batch.members]
+        layout = pack(
+            {
+                "rounds": [[r.repeat, r.shots, r.period_ns, [list(m) for m in r.members]] for r in decision.rounds],
+                "slices": {member.job.id: list(member.slice_executions) for member in batch.members},
+            }
+        )
+        with self._database.write() as connection:
+            devices.require_epoch(connection, self._device_id, batch.epoch)
+            started = job_states.mark_running(connection, self._scope, job_ids, started_at_us=now_us)
+            if len(started) < len(job_ids):
+                raise _PlanOutdatedError
+            layout_sha, *records = blobs.put_blobs(connection, [layout, *(member.record for member in batch.members)])
+            row = batches.NewBatch(
+                id=batch.id,
+                device_id=self._device_id,
+                epoch=batch.epoch,
+                attempt=batch.attempt,
+                created_at_us=now_us,
+                snapshot_id=batch.snapshot_id,
+                device_start_us=batch.device_start_us,
+                device_us=batch.device_us,
+                view_digest=view.digest(),
+                explanation=list(decision.explanation),
+                rounds_sha=layout_sha,
+            )
+            batches.insert_batch(connection, self._scope, row, _placement_rows(batch, records))
+            end_us = batch.device_start_us + batch.device_us
+            devices.advance_clock(
+                connection, self._scope, self._device_id, device_time_us=end_us, virtual_time=decision.virtual_time
+            )
+            events.append_events(
+                connection,
+                self._scope,
+                [
+                    events.NewEvent(m.job.id, m.job.tenant_id, "running", JobState.RUNNING, now_us, batch.device_start_us, None)
+                    for m in batch.members
+                ],
+            )
+
+    def _start(self, batch: Batch) -> None:
+        with self._changed:
+            self._inflight.add(batch.id)
+        self._run_batch(batch)
+
+    def _fail_unplaceable(self, job_ids: tuple[str, ...]) -> None:
+        """A calibration took the only place these jobs could run: end them, free, rather than let them wait for ever."""
+        message = "no place on the device fits this job any more; transpile it again for the current calibration"
+        now_us = self._clock.now_us()
+        with self._database.write() as connection:
+            devices.require_epoch(connection, self._device_id, self._lease.epoch or 0)
+            rows = list(jobs.read_jobs(connection, self._scope, job_ids).values())
+            fail_jobs(connection, self._scope, rows, "unplaceable", message, now_us)
+        self._notices.post({tenant_topic(row.tenant_id) for row in rows})
+
+
+class _PlanOutdatedError(Exception):
+    pass
+
+
+def _placement_rows(batch: Batch, records: list[str]) -> list[batches.PlacementRow]:
+    return [
+        batches.PlacementRow(
+            batch_id=batch.id,
+            job_id=member.job.id,
+            tenant_id=member.job.tenant_id,
+            position=position,
+            region=list(member.region),
+            co_tenants=member.co_tenants,
+            crosstalk_loss=member.crosstalk_loss,
+            fairness_cost=member.fairness_cost,
+            record_sha=record,
+        )
+        for position, (member, record) in enumerate(zip(batch.members, records, strict=True))
+    ]
+
+

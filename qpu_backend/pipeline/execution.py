@@ -1,0 +1,156 @@
+"""Execution: a committed batch becomes calls of one function, bytes to bytes, on whatever runs them.
+
+The seam is ``concurrent.futures.Executor``: local worker processes by default, a cluster to scale out. The batch's records are
+cut into about as many calls as there are workers; which call a circuit lands in changes no count, because every slice has its
+own seed.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from qpu_backend.engines.executors import RUN_TASKS
+from qpu_backend.engines.protocol import RegionTask, SliceOutcome, decode_report, join_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor, Future
+
+    from qpu_backend.pipeline.batching import Batch
+
+_SLICES_WORTH_SPLITTING = 8
+"""A task with fewer slices goes to one worker as it is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MemberOutcome:
+    """What the workers answered for one placement.
+
+    Attributes:
+        slices: in the order of the record; empty after a failure.
+        cpu_us: processor time, summed over workers.
+        failure: why this placement, and no other, could not be run.
+        fingerprint: versions of what computed it.
+    """
+
+    slices: tuple[SliceOutcome, ...]
+    cpu_us: int
+    failure: str | None
+    fingerprint: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchOutcome:
+    """A batch that came back: one outcome a member, or the error that took the whole attempt down."""
+
+    batch: Batch
+    members: tuple[MemberOutcome, ...]
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Part of one member's record."""
+
+    member: int
+    record: bytes
+    weight: int
+
+
+class Execution:
+    """Runs batches on an executor; ``executor`` is asked anew for every batch, so a broken one can be replaced."""
+
+    def __init__(self, executor: Callable[[], Executor], workers: int) -> None:
+        self._executor = executor
+        self._workers = workers
+
+    def submit(self, batch: Batch, done: Callable[[BatchOutcome], None]) -> None:
+        """Start the batch; ``done`` is called once, from any thread. Never raises for what the executor does."""
+        calls = _share_out(_pieces(batch, self._workers), self._workers)
+        gathering = _Gathering(batch, calls, done)
+        try:
+            executor = self._executor()
+            futures = [executor.submit(RUN_TASKS, join_tasks([piece.record for piece in call])) for call in calls]
+        except Exception as error:  # noqa: BLE001 - whatever the executor died of is this attempt's outcome
+            done(BatchOutcome(batch, (), error))
+            return
+        for index, future in enumerate(futures):
+            future.add_done_callback(lambda finished, index=index: gathering.collect(index, finished))
+
+
+class _Gathering:
+    """Puts the answers of a batch's calls together, in whatever order they come."""
+
+    def __init__(self, batch: Batch, calls: Sequence[Sequence[_Piece]], done: Callable[[BatchOutcome], None]) -> None:
+        self._batch = batch
+        self._calls = calls
+        self._done = done
+        self._lock = threading.Lock()
+        self._answers: dict[int, bytes] = {}
+        self._finished = False
+
+    def collect(self, call: int, future: Future[bytes]) -> None:
+        error = None if future.cancelled() else future.exception()
+        with self._lock:
+            if self._finished:
+                return
+            if error is None and not future.cancelled():
+                self._answers[call] = future.result()
+                if len(self._answers) < len(self._calls):
+                    return
+            self._finished = True
+        if error is not None or future.cancelled():
+            self._done(BatchOutcome(self._batch, (), error or RuntimeError("the executor cancelled the batch")))
+            return
+        try:
+            outcome = BatchOutcome(self._batch, self._members())
+        except Exception as malformed:  # noqa: BLE001 - an answer that cannot be read is a failed attempt
+            outcome = BatchOutcome(self._batch, (), malformed)
+        self._done(outcome)
+
+    def _members(self) -> tuple[MemberOutcome, ...]:
+        members = [MemberOutcome((), 0, None, {}) for _ in self._batch.members]
+        for index, call in enumerate(self._calls):
+            report = decode_report(self._answers[index])
+            for piece, task in zip(call, report.tasks, strict=True):
+                so_far = members[piece.member]
+                members[piece.member] = MemberOutcome(
+                    slices=so_far.slices + task.slices,
+                    cpu_us=so_far.cpu_us + task.cpu_us,
+                    failure=so_far.failure or task.failure,
+                    fingerprint=report.fingerprint,
+                )
+        return tuple(members)
+
+
+def _pieces(batch: Batch, workers: int) -> list[_Piece]:
+    """Every member's record, cut where it has many slices and there are workers to share them."""
+    pieces: list[_Piece] = []
+    for index, member in enumerate(batch.members):
+        slices = len(member.slice_executions)
+        parts = min(workers, slices // _SLICES_WORTH_SPLITTING) if len(batch.members) < workers else 1
+        if parts <= 1:
+            pieces.append(_Piece(index, member.record, slices))
+            continue
+        task = RegionTask.from_bytes(member.record)
+        bounds = [slices * part // parts for part in range(parts + 1)]
+        for start, end in zip(bounds, bounds[1:], strict=False):
+            piece = replace(task, slices=task.slices[start:end]).to_bytes()
+            pieces.append(_Piece(index, piece, end - start))
+    return pieces
+
+
+def _share_out(pieces: list[_Piece], workers: int) -> list[list[_Piece]]:
+    """Consecutive pieces, in order, into at most ``workers`` calls of about equal weight."""
+    total = sum(piece.weight for piece in pieces)
+    calls: list[list[_Piece]] = []
+    before = 0
+    for piece in pieces:
+        lane = min(workers - 1, before * workers // max(total, 1))
+        while len(calls) <= lane:
+            calls.append([])
+        calls[lane].append(piece)
+        before += piece.weight
+    return [call for call in calls if call]

@@ -1,0 +1,285 @@
+"""The devices as this process knows them: model, current calibration, and the backends that tenants see on them.
+
+Everything here follows from a device's snapshot, so it is built once a snapshot and shared by all threads. Shapes are enumerated
+when somebody first asks for them.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+
+from qpu_backend.domain.backends import BackendName, parse_backend
+from qpu_backend.domain.errors import CircuitTooWide, UnknownBackend
+from qpu_backend.domain.footprint import Footprint
+from qpu_backend.domain.isa import IsaTarget
+from qpu_backend.domain.planning import DeviceView
+from qpu_backend.domain.rounds import Need, stand_alone_us
+from qpu_backend.domain.virtual import Shape, shape_of
+from qpu_backend.physics.circuit import TWO_QUBIT_GATES, Op
+from qpu_backend.physics.errors import TooLarge
+from qpu_backend.physics.fidelity import LogErrors
+from qpu_backend.physics.method import choose_method
+from qpu_backend.physics.snapshot import Snapshot
+from qpu_backend.physics.timing import CircuitSummary, Durations, summarise
+from qpu_backend.physics.topology import mask_of
+from qpu_backend.stores import blobs, devices, snapshots
+from qpu_sdk.wire.codec import unpack
+from qpu_sdk.wire.models import Isolation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy import Connection
+
+    from qpu_backend.domain.programs import Program
+    from qpu_backend.physics.device import DeviceModel
+    from qpu_backend.stores.devices import DeviceRow
+    from qpu_backend.stores.snapshots import SnapshotRow
+
+_ALWAYS = frozenset({Op.BARRIER, Op.DELAY, Op.MEASURE, Op.RESET, Op.IF})
+"""Operations every device has beside its basis gates."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePolicy:
+    """How the operator wants a device shared; see :class:`qpu_backend.config.DeviceSection`."""
+
+    buffer: int = 1
+    stretch: float = 0.5
+    batch_jobs: int = 40
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrated:
+    """A device with one of its snapshots, and what follows from the two."""
+
+    model: DeviceModel
+    policy: DevicePolicy
+    snapshot: Snapshot
+    row: SnapshotRow
+    errors: LogErrors
+
+    @property
+    def usable_mask(self) -> int:
+        return mask_of(self.snapshot.usable_qubits)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Backend:
+    """What a tenant's circuits are checked against: the device itself, or a shape on it.
+
+    Attributes:
+        name: as the tenant names it.
+        calibrated: the device behind it.
+        shape: ``None`` for the device itself.
+        snapshot: the numbers it is published with.
+        isa: the instructions it takes.
+    """
+
+    name: BackendName
+    calibrated: Calibrated
+    shape: Shape | None
+    snapshot: Snapshot
+    isa: IsaTarget
+    max_simulated_qubits: int
+
+    @property
+    def device_id(self) -> str:
+        return self.name.device
+
+    @property
+    def model(self) -> DeviceModel:
+        return self.calibrated.model
+
+    def summarise(self, program: Program) -> list[CircuitSummary]:
+        """Schedule and count every circuit of a program."""
+        durations = Durations.of(self.snapshot)
+        return [summarise(circuit, durations) for circuit in program.circuits]
+
+    def require_simulable(self, summaries: Iterable[CircuitSummary]) -> None:
+        """Refuse what no simulation method reaches, before it is accepted.
+
+        Raises:
+            CircuitTooWide: names the circuit and the bound.
+        """
+        for index, summary in enumerate(summaries):
+            if summary.num_qubits > self.max_simulated_qubits:
+                raise CircuitTooWide(index, summary.num_qubits, self.max_simulated_qubits)
+            try:
+                choose_method(summary.num_qubits, summary.has_mid_circuit)
+            except TooLarge as error:
+                raise CircuitTooWide(index, error.num_qubits, error.limit) from error
+
+    def footprint(self, program: Program, summaries: list[CircuitSummary], rep_delay_us: float | None) -> Footprint:
+        """What the planner needs to know of the job; counts are means over its circuits."""
+        circuits = len(summaries)
+        edges: dict[tuple[int, int], float] = {}
+        sx: dict[int, float] = {}
+        idle: dict[int, float] = {}
+        measured: set[int] = set()
+        for summary in summaries:
+            for (a, b), count in summary.edge_counts:
+                pair = (summary.qubits[a], summary.qubits[b])
+                key = (min(pair), max(pair))
+                edges[key] = edges.get(key, 0.0) + count / circuits
+            for local, qubit in enumerate(summary.qubits):
+                sx[qubit] = sx.get(qubit, 0.0) + float(summary.sx_counts[local]) / circuits
+                idle[qubit] = idle.get(qubit, 0.0) + float(summary.idle_ns[local]) / circuits
+            measured |= {summary.qubits[local] for local in summary.measured}
+        qubits = tuple(sorted(sx))
+        runs = [(1, e.shots, round(summaries[e.circuit].duration_ns)) for e in program.executions]
+        return Footprint(
+            shape=self.name.shape,
+            qubits=qubits,
+            edge_counts=tuple(sorted(edges.items())),
+            sx_counts=tuple(sx[qubit] for qubit in qubits),
+            measured=tuple(sorted(measured)),
+            idle_ns=tuple(idle[qubit] for qubit in qubits),
+            needs=_run_lengths(runs),
+            rep_delay_ns=None if rep_delay_us is None else round(1000 * rep_delay_us),
+        )
+
+    def stand_alone_us(self, footprint: Footprint) -> int:
+        """Device time of the job alone: what is quoted, metered and priced."""
+        timing = self.model.timing
+        default_ns = round(1000 * timing.rep_delay_us)
+        rep_delay_ns = default_ns if footprint.rep_delay_ns is None else footprint.rep_delay_ns
+        return stand_alone_us(round(1e6 * timing.overhead_s), rep_delay_ns, footprint.needs)
+
+    def occupied_qubits(self, footprint: Footprint, isolation: Isolation) -> int:
+        """Qubits nobody else can use meanwhile: the region; the whole chip for an exclusive job."""
+        if isolation is Isolation.EXCLUSIVE:
+            return len(self.calibrated.snapshot.usable_qubits)
+        return len(footprint.qubits) if self.shape is None else self.shape.table.regions.shape[1]
+
+
+def _run_lengths(runs: list[tuple[int, int, int]]) -> tuple[Need, ...]:
+    needs: list[Need] = []
+    for count, shots, duration_ns in runs:
+        if needs and needs[-1][1:] == (shots, duration_ns):
+            needs[-1] = Need(needs[-1][0] + count, shots, duration_ns)
+        else:
+            needs.append(Need(count, shots, duration_ns))
+    return tuple(needs)
+
+
+class Fleet:
+    """All devices of the service. Safe to call from many threads."""
+
+    def __init__(self, models: Mapping[str, tuple[DeviceModel, DevicePolicy]], *, max_clbits: int, max_operations: int,
+                 max_simulated_qubits: int) -> None:
+        self._models = dict(models)
+        self._max_clbits = max_clbits
+        self._max_operations = max_operations
+        self._max_simulated_qubits = max_simulated_qubits
+        self._lock = threading.Lock()
+        self._current: dict[str, Calibrated] = {}
+        self._backends: dict[tuple[str, str], Backend] = {}
+
+    @property
+    def device_ids(self) -> tuple[str, ...]:
+        return tuple(self._models)
+
+    def refresh(self, connection: Connection, device: DeviceRow) -> Calibrated:
+        """The device with its current snapshot, read from the database if this process does not know it yet."""
+        current = self._current.get(device.id)
+        if current is not None and current.row.id == device.snapshot_id:
+            return current
+        row = snapshots.read_snapshot(connection, device.snapshot_id or "")
+        if row is None:
+            raise UnknownBackend(device.id, "it has not been calibrated yet")
+        calibrated = self.calibrated_as_of(connection, row)
+        with self._lock:
+            self._current[device.id] = calibrated
+            self._backends = {key: value for key, value in self._backends.items() if value.device_id != device.id}
+        return calibrated
+
+    def calibrated_as_of(self, connection: Connection, row: SnapshotRow) -> Calibrated:
+        """The device with any of its published snapshots."""
+        model, policy = self._models[row.device_id]
+        snapshot = Snapshot.from_document(unpack(blobs.get_blob(connection, row.blob_sha)))
+        return Calibrated(model, policy, snapshot, row, LogErrors.of(snapshot))
+
+    def calibrated(self, device_id: str) -> Calibrated:
+        """The device as it was last refreshed."""
+        return self._current[device_id]
+
+    def backend(self, connection: Connection, name: str) -> Backend:
+        """The backend of that name with the device's current calibration.
+
+        Raises:
+            UnknownBackend: no such device or shape, or the shape does not fit on it.
+        """
+        parsed = parse_backend(name)
+        device = devices.read_device(connection, parsed.device) if parsed.device in self._models else None
+        if device is None:
+            raise UnknownBackend(name, f"devices are {', '.join(self._models)}")
+        calibrated = self.refresh(connection, device)
+        key = (str(parsed), calibrated.row.id)
+        known = self._backends.get(key)
+        if known is None:
+            known = self.backend_as_of(parsed, calibrated)
+            with self._lock:
+                self._backends[key] = known
+        return known
+
+    def backend_as_of(self, name: BackendName, calibrated: Calibrated) -> Backend:
+        """The backend with any of its device's snapshots."""
+        shape = None
+        if name.shape is not None:
+            try:
+                shape = shape_of(name.shape, calibrated.model, calibrated.snapshot, calibrated.errors)
+            except ValueError as error:
+                raise UnknownBackend(str(name), str(error)) from error
+        snapshot = calibrated.snapshot if shape is None else shape.snapshot
+        isa = self._isa(calibrated.model, snapshot)
+        return Backend(name, calibrated, shape, snapshot, isa, self._max_simulated_qubits)
+
+    def device_view(self, device_id: str, shapes: Iterable[str]) -> DeviceView:
+        """The chip for the planner, with the shapes that the queue asks for."""
+        calibrated = self._current[device_id]
+        timing = calibrated.model.timing
+        tables = {shape: self._table(device_id, shape, calibrated) for shape in shapes}
+        return DeviceView(
+            name=device_id,
+            topology=calibrated.model.topology,
+            usable_mask=calibrated.usable_mask,
+            embeddings={shape: table for shape, table in tables.items() if table is not None},
+            overhead_us=round(1e6 * timing.overhead_s),
+            rep_delay_us=timing.rep_delay_us,
+            buffer=1 if calibrated.policy.buffer else 0,
+            stretch=calibrated.policy.stretch,
+            max_jobs=calibrated.policy.batch_jobs,
+        )
+
+    def _table(self, device_id: str, shape: str, calibrated: Calibrated):  # noqa: ANN202
+        name = BackendName(device_id, shape)
+        key = (str(name), calibrated.row.id)
+        if key not in self._backends:
+            try:
+                backend = self.backend_as_of(name, calibrated)
+            except UnknownBackend:  # it fitted when the job was admitted, and a calibration took a qubit since
+                return None
+            with self._lock:
+                self._backends[key] = backend
+        found = self._backends[key].shape
+        return None if found is None else found.table
+
+    def _isa(self, model: DeviceModel, snapshot: Snapshot) -> IsaTarget:
+        edges: dict[Op, set[tuple[int, int]]] = {}
+        for op, qubits in snapshot.gates:
+            if op in TWO_QUBIT_GATES:
+                edges.setdefault(op, set()).add((qubits[0], qubits[1]))
+        return IsaTarget(
+            num_qubits=snapshot.num_qubits,
+            basis=frozenset(model.basis) | _ALWAYS,
+            edges={op: frozenset(pairs) for op, pairs in edges.items()},
+            usable_qubits=frozenset(snapshot.usable_qubits),
+            max_clbits=self._max_clbits,
+            max_operations=self._max_operations,
+        )
+
+

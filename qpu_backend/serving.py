@@ -1,0 +1,74 @@
+"""Running the HTTP application: in the foreground for ``qpu serve``, in a daemon thread for the embedded service."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+    from qpu_backend.bootstrap import Service
+
+_START_WITHIN_S = 30.0
+_GRACE_S = 5
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn over a service; open event streams end as soon as it is told to stop."""
+
+    def __init__(self, service: Service, *, host: str = "127.0.0.1", port: int = 0, uds: Path | None = None) -> None:
+        self._notices = service.door.notices
+        super().__init__(
+            uvicorn.Config(
+                service.app,
+                host=host,
+                port=port,
+                uds=None if uds is None else str(uds),
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End event streams, then close connections."""
+        self._notices.close()
+        await super().shutdown(sockets)
+
+
+class ServerThread:
+    """An HTTP server in a daemon thread."""
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._thread = threading.Thread(target=server.run, name="http", daemon=True)
+
+    def start(self) -> None:
+        """Start, and return when connections are accepted.
+
+        Raises:
+            RuntimeError: the server did not come up.
+        """
+        self._thread.start()
+        deadline = time.monotonic() + _START_WITHIN_S
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError("the HTTP server did not start; see its log")
+            time.sleep(0.002)
+
+    @property
+    def port(self) -> int:
+        """The TCP port, when it listens on one."""
+        return int(self._server.servers[0].sockets[0].getsockname()[1])
+
+    def stop(self) -> None:
+        """Stop and wait for the thread."""
+        self._server.should_exit = True
+        self._thread.join()

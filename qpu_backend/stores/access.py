@@ -1,0 +1,257 @@
+"""Tenants, their principals and API keys. Keys are stored as HMACs; the key itself is never here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from qpu_backend.domain.tenancy import PrincipalId, Role, SystemScope, TenantId, TenantScope
+from qpu_backend.stores.database import is_duplicate
+from qpu_backend.stores.errors import MissingRow, NameTaken
+from qpu_backend.stores.ids import new_id
+from qpu_backend.stores.rows import columns_of, parameters_of
+from qpu_backend.stores.schema import api_keys, principals, tenants
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRow:
+    """A tenant and its policy."""
+
+    id: TenantId
+    name: str
+    created_at_us: int
+    weight: int
+    max_queued_jobs: int
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalRow:
+    """Somebody, or some program, of a tenant."""
+
+    id: PrincipalId
+    tenant_id: TenantId
+    name: str
+    role: Role
+    created_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """An API key, without anything that would help to use it."""
+
+    id: str
+    tenant_id: TenantId
+    principal_id: PrincipalId
+    created_at_us: int
+    expires_at_us: int | None
+    revoked_at_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOwner:
+    """What a presented key says: whose it is, and whether it may still be used.
+
+    Attributes:
+        disabled: of the tenant.
+    """
+
+    key_id: str
+    tenant_id: TenantId
+    tenant_name: str
+    principal_id: PrincipalId
+    principal_name: str
+    role: Role
+    expires_at_us: int | None
+    revoked_at_us: int | None
+    disabled: bool
+
+    def valid(self, now_us: int) -> bool:
+        """Whether the key opens the door at this wall time."""
+        expired = self.expires_at_us is not None and self.expires_at_us <= now_us
+        return not (expired or self.disabled or self.revoked_at_us is not None)
+
+
+# --- authentication: the one question asked before there is a scope -------------------------------------------------
+
+
+def find_key(connection: Connection, key_hmac: str) -> KeyOwner | None:
+    """Whose key has this HMAC, valid or not; ``None`` when nobody's."""
+    row = connection.execute(_FIND_KEY, {"key_hmac": key_hmac}).one_or_none()
+    if row is None:
+        return None
+    return KeyOwner(*row)
+
+
+# --- a tenant about itself ------------------------------------------------------------------------------------------
+
+
+def read_tenant(connection: Connection, scope: TenantScope) -> TenantRow:
+    """The tenant's own row: name, weight, queue limit."""
+    row = connection.execute(_TENANT, {"id": scope.tenant_id}).one_or_none()
+    if row is None:
+        raise MissingRow("tenant", scope.tenant_id)
+    return TenantRow(*row)
+
+
+# --- the operator ---------------------------------------------------------------------------------------------------
+
+
+def create_tenant(
+    connection: Connection,
+    _scope: SystemScope,
+    *,
+    name: str,
+    now_us: int,
+    weight: int = 100,
+    max_queued_jobs: int = 1000,
+) -> TenantRow:
+    """A new tenant.
+
+    Raises:
+        NameTaken: there is one of that name.
+    """
+    tenant = TenantRow(TenantId(new_id("ten")), name, now_us, weight, max_queued_jobs, disabled=False)
+    try:
+        connection.execute(insert(tenants), _tenant_parameters(tenant))
+    except IntegrityError as error:
+        if is_duplicate(error):
+            raise NameTaken("tenant", name) from error
+        raise
+    return tenant
+
+
+def create_principal(
+    connection: Connection, _scope: SystemScope, *, tenant_id: str, name: str, role: Role, now_us: int
+) -> PrincipalRow:
+    """A new principal of a tenant.
+
+    Raises:
+        MissingRow: no such tenant.
+        NameTaken: the tenant has one of that name.
+    """
+    if connection.execute(_TENANT, {"id": tenant_id}).one_or_none() is None:
+        raise MissingRow("tenant", tenant_id)
+    principal = PrincipalRow(PrincipalId(new_id("prn")), TenantId(tenant_id), name, role, now_us)
+    try:
+        connection.execute(insert(principals), _principal_parameters(principal))
+    except IntegrityError as error:
+        if is_duplicate(error):
+            raise NameTaken("principal", name) from error
+        raise
+    return principal
+
+
+def insert_key(
+    connection: Connection,
+    _scope: SystemScope,
+    *,
+    tenant_id: str,
+    principal_id: str,
+    key_hmac: str,
+    now_us: int,
+    expires_at_us: int | None = None,
+) -> KeyRow:
+    """Store a key's HMAC for a principal.
+
+    Raises:
+        MissingRow: the tenant has no such principal.
+    """
+    found = connection.execute(_PRINCIPAL, {"id": principal_id, "tenant_id": tenant_id}).one_or_none()
+    if found is None:
+        raise MissingRow("principal", principal_id)
+    key = KeyRow(new_id("key"), TenantId(tenant_id), PrincipalId(principal_id), now_us, expires_at_us, None)
+    connection.execute(insert(api_keys), {**_key_parameters(key), "key_hmac": key_hmac})
+    return key
+
+
+def list_tenants(connection: Connection, _scope: SystemScope) -> list[TenantRow]:
+    """Every tenant, oldest first."""
+    return [TenantRow(*row) for row in connection.execute(_TENANTS)]
+
+
+def find_tenant(connection: Connection, _scope: SystemScope, name: str) -> TenantRow | None:
+    """The tenant of that name."""
+    row = connection.execute(_TENANT_BY_NAME, {"name": name}).one_or_none()
+    return None if row is None else TenantRow(*row)
+
+
+def list_principals(connection: Connection, _scope: SystemScope, tenant_id: str) -> list[PrincipalRow]:
+    """A tenant's principals, oldest first."""
+    return [PrincipalRow(*row) for row in connection.execute(_PRINCIPALS, {"tenant_id": tenant_id})]
+
+
+def list_keys(connection: Connection, _scope: SystemScope, tenant_id: str) -> list[KeyRow]:
+    """A tenant's keys, oldest first, the revoked ones too."""
+    return [KeyRow(*row) for row in connection.execute(_KEYS, {"tenant_id": tenant_id})]
+
+
+def revoke_key(connection: Connection, _scope: SystemScope, key_id: str, now_us: int) -> bool:
+    """Close the door for a key. Whether this call did it: a revoked key stays revoked since the first time."""
+    return connection.execute(_REVOKE, {"key_id": key_id, "at_us": now_us}).rowcount == 1
+
+
+def set_weight(connection: Connection, _scope: SystemScope, tenant_id: str, weight: int) -> bool:
+    """Change a tenant's share of contended devices, for jobs admitted from now on. Whether there is such a tenant."""
+    return connection.execute(_SET_WEIGHT, {"tenant": tenant_id, "value": weight}).rowcount == 1
+
+
+def set_max_queued_jobs(connection: Connection, _scope: SystemScope, tenant_id: str, max_queued_jobs: int) -> bool:
+    """Change how many unfinished jobs a tenant may have. Whether there is such a tenant."""
+    return connection.execute(_SET_MAX_QUEUED, {"tenant": tenant_id, "value": max_queued_jobs}).rowcount == 1
+
+
+def set_disabled(connection: Connection, _scope: SystemScope, tenant_id: str, *, disabled: bool) -> bool:
+    """Lock a tenant out, or let it in again; its jobs and facts stay. Whether there is such a tenant."""
+    return connection.execute(_SET_DISABLED, {"tenant": tenant_id, "value": disabled}).rowcount == 1
+
+
+_tenant_parameters: Final = parameters_of(TenantRow)
+_principal_parameters: Final = parameters_of(PrincipalRow)
+_key_parameters: Final = parameters_of(KeyRow)
+
+_TENANTS: Final = select(*columns_of(TenantRow, tenants)).order_by(tenants.c.created_at_us, tenants.c.id)
+_TENANT: Final = select(*columns_of(TenantRow, tenants)).where(tenants.c.id == bindparam("id"))
+_TENANT_BY_NAME: Final = select(*columns_of(TenantRow, tenants)).where(tenants.c.name == bindparam("name"))
+_SET_WEIGHT: Final = update(tenants).where(tenants.c.id == bindparam("tenant")).values(weight=bindparam("value"))
+_SET_MAX_QUEUED: Final = (
+    update(tenants).where(tenants.c.id == bindparam("tenant")).values(max_queued_jobs=bindparam("value"))
+)
+_SET_DISABLED: Final = update(tenants).where(tenants.c.id == bindparam("tenant")).values(disabled=bindparam("value"))
+_PRINCIPAL: Final = select(principals.c.id).where(
+    principals.c.id == bindparam("id"), principals.c.tenant_id == bindparam("tenant_id")
+)
+_PRINCIPALS: Final = (
+    select(*columns_of(PrincipalRow, principals))
+    .where(principals.c.tenant_id == bindparam("tenant_id"))
+    .order_by(principals.c.created_at_us, principals.c.id)
+)
+_KEYS: Final = (
+    select(*columns_of(KeyRow, api_keys))
+    .where(api_keys.c.tenant_id == bindparam("tenant_id"))
+    .order_by(api_keys.c.created_at_us, api_keys.c.id)
+)
+_REVOKE: Final = (
+    update(api_keys)
+    .where(api_keys.c.id == bindparam("key_id"), api_keys.c.revoked_at_us.is_(None))
+    .values(revoked_at_us=bindparam("at_us"))
+)
+_FIND_KEY: Final = (
+    select(
+        api_keys.c.id,
+        tenants.c.id,
+        tenants.c.name,
+        principals.c.id,
+        principals.c.name,
+        principals.c.role,
+        api_keys.c.expires_at_us,
+        api_keys.c.revoked_at_us,
+        tenants.c.disabled,
+    )
+    .join(principals, principals.c.id == api_keys.c.principal_id)
+    .join(tenants, tenants.c.id == api_keys.c.tenant_id)
+    .where(api_keys.c.key_hmac == bindparam("key_hmac"))
+)

@@ -1,0 +1,280 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false
+# (Qiskit ships no types: what comes from it is unknown to the checker.)
+"""A device or a virtual QPU as Qiskit sees it: ``BackendV2`` with a full ``Target``, and ``run``.
+
+The calibration that ``target`` shows stays the same until :meth:`QPUBackend.refresh`; its id goes with every job, so
+the service knows what the circuits were transpiled against.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from pydantic import BaseModel
+from qiskit.circuit import QuantumCircuit
+from qiskit.providers import BackendV2
+from qiskit.providers.options import Options
+
+from qpu_sdk import display
+from qpu_sdk.errors import NotFoundError
+from qpu_sdk.job import QPUJob
+from qpu_sdk.options import ExecutionOptions, RunOptions
+from qpu_sdk.target import build_target
+from qpu_sdk.transport import quoted
+from qpu_sdk.validation import CircuitRules
+from qpu_sdk.wire.answers import PubOnClient, circuit_header
+from qpu_sdk.wire.circuits import encode_circuits
+from qpu_sdk.wire.models import BackendDocument, BackendStatus, CalibrationEntry, JobRequest, ProgramKind, Pub
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from qiskit.transpiler import Target
+
+    from qpu_sdk.connection import Connection
+    from qpu_sdk.wire.models import CircuitPayload
+
+
+class _Calibrations(BaseModel):
+    calibrations: list[CalibrationEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class BackendConfiguration:
+    """The few constants that tools from before ``BackendV2`` still ask for. Times are in s."""
+
+    backend_name: str
+    backend_version: str
+    num_qubits: int
+    n_qubits: int
+    basis_gates: list[str]
+    coupling_map: list[list[int]]
+    max_shots: int
+    max_experiments: int
+    dt: float
+    default_rep_delay: float
+    rep_delay_range: tuple[float, float]
+    meas_levels: tuple[int, ...] = (2,)
+    simulator: bool = False
+    local: bool = False
+    memory: bool = True
+    conditional: bool = True
+
+
+class QPUBackend(BackendV2):  # pyright: ignore[reportUntypedBaseClass]
+    """One backend of the service. Made by ``provider.backend(name)``."""
+
+    def __init__(self, document: BackendDocument, connection: Connection, *, provider: object = None) -> None:
+        """Made by the provider.
+
+        Args:
+            document: topology and calibration.
+            connection: to the service.
+            provider: what ``backend.provider`` answers.
+        """
+        super().__init__(
+            provider=provider,
+            name=document.name,
+            description=document.description,
+            backend_version=connection.version.version,
+        )
+        self._connection = connection
+        self._document = document
+        self._etag: str | None = None
+        self._lock = threading.Lock()
+        self._target: Target | None = None
+        self._rules: CircuitRules | None = None
+
+    def __repr__(self) -> str:
+        return f"<QPUBackend {self.name!r}: {self.num_qubits} qubits, calibration {self.calibration_id}>"
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        """A backend with its own options on the same connection: tools copy backends to change options."""
+        twin = copy.copy(self)
+        twin._options = copy.deepcopy(self._options, memo)  # noqa: SLF001
+        return twin
+
+    def _repr_html_(self) -> str:
+        return display.backend_html(self._document)
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def document(self) -> BackendDocument:
+        """Topology and calibration as published."""
+        return self._document
+
+    @property
+    def connection(self) -> Connection:
+        return self._connection
+
+    @property
+    def calibration_id(self) -> str:
+        """The calibration that ``target`` shows."""
+        return self._document.calibration_id
+
+    @property
+    def target(self) -> Target:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """What the compiler may use, by this backend's calibration."""
+        if self._target is None:
+            with self._lock:
+                self._target = build_target(self._document)
+        return self._target
+
+    @property
+    def max_circuits(self) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return min(self._document.max_circuits, self._connection.version.limits.max_circuits)
+
+    @property
+    def rules(self) -> CircuitRules:
+        """What a circuit must keep to; prepared once per calibration."""
+        if self._rules is None:
+            self._rules = CircuitRules.of(self._document, self._connection.version.limits)
+        return self._rules
+
+    def configuration(self) -> BackendConfiguration:
+        """The constants that older tools ask for."""
+        document = self._document
+        edges = sorted({tuple(gate.qubits) for gate in document.gates if len(gate.qubits) == 2})
+        return BackendConfiguration(
+            backend_name=document.name,
+            backend_version=self.backend_version or "",
+            num_qubits=document.num_qubits,
+            n_qubits=document.num_qubits,
+            basis_gates=list(document.basis_gates),
+            coupling_map=[list(edge) for edge in edges],
+            max_shots=self.rules.max_shots,
+            max_experiments=self.max_circuits,
+            dt=document.dt_ns * 1e-9,
+            default_rep_delay=document.rep_delay_us * 1e-6,
+            rep_delay_range=(document.rep_delay_range_us[0] * 1e-6, document.rep_delay_range_us[1] * 1e-6),
+        )
+
+    # --- how it is doing --------------------------------------------------------------------------------------------
+
+    def status(self) -> BackendStatus:
+        """Whether it takes jobs and how many are waiting, now."""
+        return self._connection.transport.get(self._path("/status"), BackendStatus)
+
+    def refresh(self) -> bool:
+        """Take over the newest calibration.
+
+        Returns:
+            Whether there was a newer one. Circuits transpiled before may then need it again.
+        """
+        document, etag = self._connection.transport.get_if_changed(self._path(), BackendDocument, self._etag)
+        if document is None:
+            return False
+        changed = document.calibration_id != self._document.calibration_id
+        with self._lock:
+            self._document, self._etag = document, etag
+            self._target = self._rules = self._coupling_map = None
+        return changed
+
+    def properties(self, when: datetime | None = None) -> BackendDocument:
+        """Topology and calibration as they were published at ``when`` (aware; ``None``: what ``target`` shows).
+
+        Raises:
+            NotFoundError: no calibration is that old.
+        """
+        if when is None:
+            return self._document
+        listed = self._connection.transport.get(self._path("/calibrations"), _Calibrations).calibrations
+        earlier = [entry for entry in listed if entry.calibrated_at <= when]
+        if not earlier:
+            raise NotFoundError(f"{self.name} has no calibration from before {when.isoformat()}")
+        newest = max(earlier, key=lambda entry: (entry.calibrated_at, entry.number))
+        return self._connection.transport.get(self._path(f"/calibrations/{quoted(newest.id)}"), BackendDocument)
+
+    def target_history(self, when: datetime) -> Target:
+        """The ``Target`` as it was at ``when``.
+
+        Raises:
+            NotFoundError: no calibration is that old.
+        """
+        return build_target(self.properties(when))
+
+    # --- running ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def _default_options(cls) -> Options:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return Options(**{name: value for name, value in RunOptions().items() if name != "idempotency_key"})
+
+    def run(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, run_input: QuantumCircuit | Sequence[QuantumCircuit], **options: Any
+    ) -> QPUJob:
+        """Submit circuits and return as soon as the service has admitted them.
+
+        Args:
+            run_input: a circuit or several, transpiled for this backend.
+            **options: see :class:`~qpu_sdk.options.RunOptions`; ``None`` means the default. An option that does not
+                exist here is ignored with a warning, so code written for other backends runs.
+
+        Raises:
+            InvalidRequestError: before anything is sent, or by the service; see :mod:`qpu_sdk.errors`.
+        """
+        circuits = [run_input] if isinstance(run_input, QuantumCircuit) else list(run_input)
+        chosen = self._chosen(options)
+        self.rules.check_circuits(circuits, parametric=False)
+        self.rules.check_shots(chosen.shots, "shots")
+        result_bytes = chosen.shots * sum((circuit.num_clbits + 7) // 8 for circuit in circuits)
+        self.rules.check_size(len(circuits), result_bytes)
+        pubs = [Pub(circuit=index, shots=int(chosen.shots)) for index in range(len(circuits))]
+        kept = [PubOnClient(metadata=circuit.metadata, header=circuit_header(circuit)) for circuit in circuits]
+        payload = self.encode(circuits)
+        return self.submit(ProgramKind.CIRCUITS, payload, pubs, kept, chosen, memory=chosen.memory)
+
+    def encode(self, circuits: Sequence[QuantumCircuit]) -> CircuitPayload:
+        """Circuits as the service reads them."""
+        return encode_circuits(circuits, self._connection.version.max_qpy_version)
+
+    def submit(
+        self,
+        program: ProgramKind,
+        circuits: CircuitPayload,
+        pubs: list[Pub],
+        kept: Sequence[PubOnClient],
+        options: ExecutionOptions,
+        *,
+        memory: bool = False,
+    ) -> QPUJob:
+        """Submit a checked program. What ``run`` and the primitives end in."""
+        request = JobRequest(
+            backend=self._document.name,
+            program=program,
+            circuits=circuits,
+            pubs=pubs,
+            options=options.wire(memory=memory),
+            tags=list(options.job_tags or []),
+            calibration_id=self._document.calibration_id,
+            drift_policy=options.drift_policy,
+            max_cost_micro=options.max_cost_micro,
+        )
+        job, heard_since = self._connection.submit(request, options.idempotency_key)
+        return QPUJob(
+            job,
+            self._connection,
+            find_backend=lambda _: self,
+            pubs=kept,
+            memory=memory,
+            heard_since=heard_since,
+        )
+
+    def _chosen(self, options: dict[str, Any]) -> RunOptions:
+        known = RunOptions.names()
+        for name in sorted(options.keys() - known):
+            warnings.warn(f"{self.name} has no run option {name!r}; it is ignored", UserWarning, stacklevel=3)
+        chosen = RunOptions()
+        for name, value in {**dict(cast("Options", self._options)), **options}.items():
+            if name in known and value is not None:
+                setattr(chosen, name, value)
+        return chosen
+
+    def _path(self, rest: str = "") -> str:
+        return f"/backends/{quoted(self._document.name)}{rest}"

@@ -1,0 +1,66 @@
+"""One tenant's connection to one service: requests, the stream of events, and what the service publishes of itself."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from typing import TYPE_CHECKING
+
+from qpu_sdk.errors import BodyTooLargeError, ProtocolError
+from qpu_sdk.events import JobEvents
+from qpu_sdk.transport import Transport
+from qpu_sdk.wire.models import WIRE_VERSION, JobDocument, JobRequest, VersionInfo
+
+if TYPE_CHECKING:
+    from qpu_sdk.credentials import Credentials
+    from qpu_sdk.transport import Patience
+
+
+class Connection:
+    """What providers, backends and jobs share. Safe to share between threads."""
+
+    def __init__(self, credentials: Credentials, patience: Patience | None = None) -> None:
+        """Nothing is sent yet."""
+        self.transport = Transport(credentials, patience)
+        self.events = JobEvents(self.transport)
+        self._version: VersionInfo | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Connection({self.transport.url!r})"
+
+    @property
+    def version(self) -> VersionInfo:
+        """Versions and limits of the service; asked once.
+
+        Raises:
+            ProtocolError: the service does not speak this package's version of the contract.
+        """
+        with self._lock:
+            if self._version is None:
+                version = self.transport.get("/version", VersionInfo)
+                if WIRE_VERSION not in version.wire_versions:
+                    theirs = ", ".join(map(str, version.wire_versions))
+                    raise ProtocolError(f"this package speaks contract version {WIRE_VERSION}, the service {theirs}")
+                self._version = version
+            return self._version
+
+    def submit(self, request: JobRequest, idempotency_key: str | None = None) -> tuple[JobDocument, int | None]:
+        """Submit a job; repeated until there is an answer, and never twice a job.
+
+        Returns:
+            The admitted job, and the connection of the event stream on which it will be heard of.
+        """
+        key = idempotency_key or f"sdk-{uuid.uuid4()}"
+        body = request.model_dump_json(exclude_none=True).encode()
+        limit = self.version.limits.max_body_bytes
+        if len(body) > limit:
+            raise BodyTooLargeError(f"the job has {len(body)} bytes; the service takes {limit}", idempotency_key=key)
+        heard_since = self.events.open()
+        job = self.transport.post("/jobs", JobDocument, body, idempotency_key=key)
+        return job if job.idempotency_key else job.model_copy(update={"idempotency_key": key}), heard_since
+
+    def close(self) -> None:
+        """Stop listening and close every connection."""
+        self.events.close()
+        self.transport.close()

@@ -1,0 +1,131 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false
+# (Qiskit ships no types: what comes from it is unknown to the checker.)
+"""The estimator primitive, run by the service: one job for all pubs.
+
+Each distinct observable and each distinct (binding, observable) pair goes up once. The service groups commuting
+observables; the client keeps the shape to which Qiskit broadcasts bindings against observables.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qiskit.primitives import BaseEstimatorV2
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+
+from qpu_sdk.errors import InvalidRequestError, LimitExceededError
+from qpu_sdk.options import EstimatorOptions
+from qpu_sdk.sampler import distinct
+from qpu_sdk.validation import check_bindings, check_register_names
+from qpu_sdk.wire.answers import PubOnClient
+from qpu_sdk.wire.circuits import binding_table, encode_bindings, encode_observable
+from qpu_sdk.wire.errors import UnsupportedCircuit
+from qpu_sdk.wire.models import Observable, ProgramKind, Pub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+    from qiskit.primitives import EstimatorPubLike
+
+    from qpu_sdk.backend import QPUBackend
+    from qpu_sdk.job import QPUJob
+
+
+class EstimatorV2(BaseEstimatorV2):  # pyright: ignore[reportUntypedBaseClass]
+    """Estimates expectation values: ``EstimatorV2(backend).run([(circuit, observables, values, precision)])``."""
+
+    def __init__(self, backend: QPUBackend, *, options: Mapping[str, Any] | None = None) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            backend: where to run; circuits must be transpiled for it and observables laid out like them.
+            options: see :class:`~qpu_sdk.options.EstimatorOptions`.
+        """
+        self._backend = backend
+        self.options = EstimatorOptions.coerce(options)
+
+    @property
+    def backend(self) -> QPUBackend:
+        return self._backend
+
+    def run(self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None) -> QPUJob:
+        """Submit all pubs as one job.
+
+        Args:
+            pubs: circuits with observables, each alone or with parameter values and precision.
+            precision: standard error for pubs that do not say; otherwise ``options.default_precision``.
+
+        Returns:
+            A job whose result has, per pub, ``evs`` and ``stds`` in the pub's shape.
+
+        Raises:
+            InvalidRequestError: before anything is sent, or by the service; see :mod:`qpu_sdk.errors`.
+        """
+        options = EstimatorOptions.coerce(self.options)
+        default_precision = options.default_precision if precision is None else precision
+        coerced = [EstimatorPub.coerce(pub, default_precision) for pub in pubs]
+        circuits, index_of = distinct([pub.circuit for pub in coerced])
+        rules = self._backend.rules
+        rules.check_circuits(circuits, parametric=True)
+        check_register_names(circuits)
+        sent: list[Pub] = []
+        kept: list[PubOnClient] = []
+        for number, pub in enumerate(coerced):
+            wire, expand = estimator_pub(pub, index_of[id(pub.circuit)], default_precision, f"pubs[{number}]")
+            sent.append(wire)
+            kept.append(PubOnClient(shape=tuple(pub.shape), expand=expand, metadata=pub.circuit.metadata))
+        pairs = sum(len(pub.pairs or ()) for pub in sent)
+        rules.check_size(sum(pub.bindings.num_bindings if pub.bindings else 1 for pub in sent), 16 * pairs)
+        return self._backend.submit(ProgramKind.ESTIMATOR, self._backend.encode(circuits), sent, kept, options)
+
+
+def estimator_pub(
+    pub: EstimatorPub, circuit: int, default_precision: float, field: str
+) -> tuple[Pub, NDArray[np.intp]]:
+    """A pub as it goes on the wire, and for each entry of its shape the place of its pair, shape ``(size,)``."""
+    precision = float(default_precision if pub.precision is None else pub.precision)
+    if not precision > 0:
+        raise InvalidRequestError(f"{field} has precision {precision}; it must be above 0", field=f"{field}.precision")
+    parameters = pub.parameter_values
+    bindings = None
+    if pub.circuit.num_parameters:
+        values = binding_table(pub.circuit, parameters)
+        check_bindings(values, field)
+        bindings = encode_bindings(values)
+        binding_of = np.arange(parameters.size).reshape(parameters.shape)
+    else:
+        binding_of = np.zeros(parameters.shape, dtype=int)  # a shape without parameters is one binding, estimated once
+    observables, observable_of = _distinct_observables(pub.observables.sparse_observables_array(), field)
+    entries = np.stack([part.ravel() for part in np.broadcast_arrays(binding_of, observable_of)], axis=1)
+    if not len(entries):
+        raise InvalidRequestError(f"{field} asks for nothing: its shape has a zero", field=field)
+    pairs, expand = np.unique(entries, axis=0, return_inverse=True)
+    wire = Pub(
+        circuit=circuit,
+        precision=precision,
+        bindings=bindings,
+        observables=observables,
+        pairs=[(int(binding), int(observable)) for binding, observable in pairs],
+    )
+    return wire, expand.reshape(-1)
+
+
+def _distinct_observables(array: Any, field: str) -> tuple[list[Observable], NDArray[np.intp]]:
+    """An array of ``SparseObservable`` → the different ones, and for each entry of the array which one it is."""
+    observables: list[Observable] = []
+    place_of: dict[object, int] = {}
+    index = np.zeros(array.shape, dtype=np.intp)
+    for position, sparse in np.ndenumerate(array):
+        try:
+            observable = encode_observable(sparse)
+        except UnsupportedCircuit as error:
+            raise LimitExceededError(f"{field}: {error}", field=f"{field}.observables") from error
+        key = tuple((term.paulis, *term.qubits, term.coefficient) for term in observable.terms)
+        if key not in place_of:
+            place_of[key] = len(observables)
+            observables.append(observable)
+        index[position] = place_of[key]
+    return observables, index

@@ -1,0 +1,300 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (Qiskit ships no types: what comes from it is unknown to the checker.)
+"""A job on the service: state, result, what it cost. It outlives this object, the provider and the interpreter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from qiskit.primitives import BasePrimitiveJob, PrimitiveResult
+from qiskit.providers import JobStatus, JobV1
+
+from qpu_sdk import display
+from qpu_sdk.errors import (
+    IllegalTransitionError,
+    JobCancelledError,
+    JobFailedError,
+    NotFoundError,
+    ProtocolError,
+    QPUJobError,
+)
+from qpu_sdk.transport import quoted
+from qpu_sdk.wire.answers import to_estimator_result, to_result, to_sampler_result
+from qpu_sdk.wire.codec import digest
+from qpu_sdk.wire.models import (
+    RESULT_MEDIA_TYPE,
+    BackendDocument,
+    EventPage,
+    JobDocument,
+    JobState,
+    MeteringRecord,
+    ProgramKind,
+    WaitReason,
+)
+from qpu_sdk.wire.results import decode_result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from qiskit.providers import BackendV2
+    from qiskit.result import Result
+
+    from qpu_sdk.connection import Connection
+    from qpu_sdk.wire.answers import PubOnClient
+    from qpu_sdk.wire.models import JobEvent
+
+STATUS_OF_STATE: Final = {
+    JobState.QUEUED: JobStatus.QUEUED,
+    JobState.RUNNING: JobStatus.RUNNING,
+    JobState.DONE: JobStatus.DONE,
+    JobState.FAILED: JobStatus.ERROR,
+    JobState.CANCELLED: JobStatus.CANCELLED,
+}
+
+
+class QPUJob(JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[reportUntypedBaseClass]
+    """A submitted job. Both Qiskit's ``Job`` and its ``PrimitiveJob``.
+
+    Circuit metadata never leaves the client: it is put back on the result of a job that this object submitted, while a
+    job fetched later by its id has none, and its results keep the flat order of bindings.
+    """
+
+    def __init__(
+        self,
+        document: JobDocument,
+        connection: Connection,
+        *,
+        find_backend: Callable[[str], BackendV2],
+        pubs: Sequence[PubOnClient] = (),
+        memory: bool = False,
+        heard_since: int | None = None,
+    ) -> None:
+        """Made by ``run`` and by ``provider.job``.
+
+        Args:
+            document: the job as the service told it last.
+            connection: to the service.
+            find_backend: name → backend.
+            pubs: what of the pubs stayed on the client.
+            memory: whether the result shows every shot.
+            heard_since: the connection of the event stream on which the job will be heard of.
+        """
+        JobV1.__init__(self, None, document.id)
+        self._document = document
+        self._connection = connection
+        self._find_backend = find_backend
+        self._pubs = pubs
+        self._memory = memory
+        self._heard_since = heard_since
+        self._result: Any = None
+
+    def __repr__(self) -> str:
+        return f"<QPUJob {self._document.id} on {self._document.backend}: {self._document.state}>"
+
+    def _repr_html_(self) -> str:
+        return display.job_html(self._document)
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    def backend(self) -> BackendV2:
+        """The backend the job was sent to."""
+        return self._find_backend(self._document.backend)
+
+    @property
+    def last_known(self) -> JobDocument:
+        """The job as the service told it last; nothing is asked."""
+        return self._document
+
+    @property
+    def program(self) -> ProgramKind:
+        """``circuits``, ``sampler`` or ``estimator``."""
+        return self._document.program
+
+    @property
+    def tags(self) -> list[str]:
+        return list(self._document.tags)
+
+    @property
+    def creation_date(self) -> datetime:
+        return self._document.created_at
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The name of the submission: submitting the same again under it gives this job, not another."""
+        return self._document.idempotency_key
+
+    @property
+    def calibration_id(self) -> str | None:
+        """The calibration the job ran with; before it ran, the one it was transpiled against."""
+        return self._document.calibration_id
+
+    def submit(self) -> None:
+        """Jobs are submitted by ``run``.
+
+        Raises:
+            QPUJobError: always.
+        """
+        raise QPUJobError(f"job {self._document.id} is already submitted")
+
+    # --- how it is doing --------------------------------------------------------------------------------------------
+
+    def document(self) -> JobDocument:
+        """The job as the service tells it now; once final it never changes and is not asked for again."""
+        if not self._document.state.final:
+            key = self._document.idempotency_key
+            latest = self._connection.transport.get(self._path(), JobDocument)
+            self._document = latest if latest.idempotency_key else latest.model_copy(update={"idempotency_key": key})
+        return self._document
+
+    def status(self) -> JobStatus:
+        """State now, as Qiskit names it."""
+        return STATUS_OF_STATE[self.document().state]
+
+    def queue(self) -> WaitReason | None:
+        """Why the job is not running yet and when it will; ``None`` once it runs."""
+        return self.document().waiting
+
+    def events(self) -> list[JobEvent]:
+        """Everything that happened to the job so far, in order."""
+        return self._connection.transport.get(self._path("/events"), EventPage, {"after": 0}).events
+
+    def error_message(self) -> str | None:
+        """Why the job failed, or ``None``."""
+        return self.document().error_message
+
+    def usage_estimate(self) -> dict[str, float]:
+        """What the job takes if it completes: device time in s and price in micro-credits (exact)."""
+        return {"device_s": self._document.estimated_device_s, "price_micro": self._document.price_micro}
+
+    def metering(self) -> MeteringRecord:
+        """What was used and what it cost: final once the job is."""
+        return self._connection.transport.get(self._path("/metering"), MeteringRecord)
+
+    def properties(self) -> BackendDocument:
+        """The device with the calibration the job ran with.
+
+        Raises:
+            NotFoundError: the job is of no calibration yet.
+        """
+        calibration_id = self.document().calibration_id
+        if calibration_id is None:
+            raise NotFoundError(f"job {self._document.id} has no calibration yet")
+        path = f"/backends/{quoted(self._document.backend)}/calibrations/{quoted(calibration_id)}"
+        return self._connection.transport.get(path, BackendDocument)
+
+    # --- waiting ----------------------------------------------------------------------------------------------------
+
+    def wait_for_final_state(
+        self, timeout: float | None = None, wait: float = 0.0, callback: Callable[..., object] | None = None
+    ) -> None:
+        """Block until the job is final. Interrupting (Ctrl-C) stops the waiting, not the job.
+
+        Args:
+            timeout: in s; ``None`` waits for ever.
+            wait: ignored: the service tells us, nothing is polled.
+            callback: called as ``callback(job_id, status, job)`` at every event.
+
+        Raises:
+            QPUJobTimeoutError: the time is over; the job goes on.
+        """
+        del wait
+        if self._document.state.final:
+            return
+
+        def tell(event: JobEvent) -> None:
+            if callback is not None:
+                callback(event.job_id, STATUS_OF_STATE[event.state], self)
+
+        last = self._connection.events.wait(
+            self._document.id, timeout_s=timeout, heard_since=self._heard_since, on_event=tell
+        )
+        if isinstance(last, JobDocument):
+            key = last.idempotency_key or self._document.idempotency_key
+            self._document = last.model_copy(update={"idempotency_key": key})
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the job and fetch its result.
+
+        Args:
+            timeout: in s; ``None`` waits for ever.
+
+        Returns:
+            A ``Result`` for ``backend.run``, a ``PrimitiveResult`` for the primitives.
+
+        Raises:
+            JobFailedError: the job failed; the message says why.
+            JobCancelledError: it was cancelled.
+            QPUJobTimeoutError: the time is over; the job goes on.
+        """
+        if self._result is None:
+            self.wait_for_final_state(timeout)
+            self._result = self._fetch_result()
+        return self._result
+
+    def _fetch_result(self) -> Result | PrimitiveResult[Any]:
+        if self._document.state in {JobState.FAILED, JobState.CANCELLED}:
+            raise self._failure()
+        body, etag = self._connection.transport.get_bytes(self._path("/result"), RESULT_MEDIA_TYPE)
+        if etag is not None and etag != digest(body):
+            raise ProtocolError(f"the result of {self._document.id} was damaged on its way: SHA-256 and ETag differ")
+        result = decode_result(body)
+        match result.program:
+            case ProgramKind.SAMPLER:
+                return to_sampler_result(result, self._pubs)
+            case ProgramKind.ESTIMATOR:
+                return to_estimator_result(result, self._pubs)
+            case ProgramKind.CIRCUITS:
+                return to_result(
+                    result,
+                    self._pubs,
+                    backend_name=self._document.backend,
+                    backend_version=self._connection.version.version,
+                    memory=self._memory,
+                    date=self._document.created_at,
+                )
+
+    def _failure(self) -> QPUJobError:
+        if self._document.state is JobState.CANCELLED:
+            return JobCancelledError(f"job {self._document.id} was cancelled")
+        reason = self._document.error_message or self._document.error_code or "the service did not say why"
+        return JobFailedError(f"job {self._document.id} failed: {reason}")
+
+    def cancel(self) -> bool:
+        """Ask for cancellation: free while queued; a running batch is never cut, but its result is discarded.
+
+        Returns:
+            Whether the job is, or will be, cancelled.
+        """
+        try:
+            latest = self._connection.transport.post(self._path("/cancel"), JobDocument)
+        except IllegalTransitionError:
+            return False
+        key = latest.idempotency_key or self._document.idempotency_key
+        self._document = latest.model_copy(update={"idempotency_key": key})
+        return latest.state not in {JobState.DONE, JobState.FAILED}
+
+    # --- Qiskit's two job interfaces both ask for these -------------------------------------------------------------
+
+    def job_id(self) -> str:
+        """The job's name on the service."""
+        return self._document.id
+
+    def done(self) -> bool:
+        """Whether it completed."""
+        return self.status() is JobStatus.DONE
+
+    def running(self) -> bool:
+        """Whether it is on the device now."""
+        return self.status() is JobStatus.RUNNING
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        return self.status() is JobStatus.CANCELLED
+
+    def in_final_state(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.document().state.final
+
+    def _path(self, rest: str = "") -> str:
+        return f"/jobs/{quoted(self._document.id)}{rest}"

