@@ -15,7 +15,7 @@ from qpu_backend.domain.tenancy import PrincipalId, Role, SystemScope, TenantId,
 from qpu_backend.engines.catalogue import read_device
 from qpu_backend.engines.decoded import DecodingLimits
 from qpu_backend.engines.decoding_pool import DecodingPool
-from qpu_backend.engines.executors import LocalExecutors
+from qpu_backend.engines.executors import LocalExecutor, local_executor
 from qpu_backend.http.app import create_app
 from qpu_backend.http.auth import Authenticator
 from qpu_backend.http.door import Door
@@ -165,7 +165,7 @@ class Service:
         settler: Settler,
         dispatchers: Mapping[str, Dispatcher],
         decoding: DecodingPool,
-        executors: LocalExecutors,
+        executor: LocalExecutor,
     ) -> None:
         self.database = database
         self.tenancy = tenancy
@@ -174,7 +174,7 @@ class Service:
         self.dispatchers = dispatchers
         self._settler = settler
         self._decoding = decoding
-        self._executors = executors
+        self._executor = executor
         self._log = logger("service")
 
     def start(self) -> None:
@@ -190,7 +190,7 @@ class Service:
         for dispatcher in self.dispatchers.values():
             dispatcher.stop()
         self._settler.stop()
-        self._executors.close()
+        self._executor.shutdown()
         self._decoding.close()
         self.database.close()
         self._log.info("service_stopped")
@@ -222,8 +222,8 @@ def build(config: ServiceConfig, *, durable: bool = True, clock: WallClock | Non
             max_operations=limits.max_operations,
         ),
     )
-    executors = LocalExecutors(config.workers)
-    execution = Execution(executors.current, config.workers)
+    executor = local_executor(config.workers)
+    execution = Execution(executor, config.workers)
     dispatchers: dict[str, Dispatcher] = {}
     retrier = Retrier(database, SYSTEM, clock, notices, dispatchers)
     settler = Settler(
@@ -277,7 +277,7 @@ def build(config: ServiceConfig, *, durable: bool = True, clock: WallClock | Non
         settler=settler,
         dispatchers=dispatchers,
         decoding=decoding,
-        executors=executors,
+        executor=executor,
     )
 
 

@@ -185,12 +185,18 @@ class QPUBackend(BackendV2):  # pyright: ignore[reportUntypedBaseClass]
         """
         if when is None:
             return self._document
-        listed = self._connection.transport.get(self._path("/calibrations"), _Calibrations).calibrations
-        earlier = [entry for entry in listed if entry.calibrated_at <= when]
-        if not earlier:
-            raise NotFoundError(f"{self.name} has no calibration from before {when.isoformat()}")
-        newest = max(earlier, key=lambda entry: (entry.calibrated_at, entry.number))
-        return self._connection.transport.get(self._path(f"/calibrations/{quoted(newest.id)}"), BackendDocument)
+        before: int | None = None
+        while True:  # newest first, page by page
+            page = self._connection.transport.get(
+                self._path("/calibrations"), _Calibrations, {"before": before}
+            ).calibrations
+            for entry in page:
+                if entry.calibrated_at <= when:
+                    path = self._path(f"/calibrations/{quoted(entry.id)}")
+                    return self._connection.transport.get(path, BackendDocument)
+            if not page:
+                raise NotFoundError(f"{self.name} has no calibration from before {when.isoformat()}")
+            before = page[-1].number
 
     def target_history(self, when: datetime) -> Target:
         """The ``Target`` as it was at ``when``.

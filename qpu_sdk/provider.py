@@ -24,6 +24,8 @@ from qpu_sdk.wire.models import (
     BackendDocument,
     BackendKind,
     BackendSummary,
+    BatchDocument,
+    BatchPage,
     JobDocument,
     JobPage,
     JobState,
@@ -97,17 +99,18 @@ class QPUProvider:
         return cls(url, token, patience=patience)
 
     @classmethod
-    def embedded(cls, path: Path | str | None = None) -> Self:
+    def embedded(cls, path: Path | str | None = None, **settings: Any) -> Self:
         """A provider on a service that runs in this process, with nothing to start or configure.
 
         Args:
             path: folder that keeps its database; ``None`` is a private one that is removed in the end. A second process
                 on the same path becomes a client of the first.
+            **settings: of the service, e.g. ``workers=2`` or ``devices={"eagle127": {"buffer": 0}}``.
 
         Raises:
             QPUError: the server part of the package is not installed.
         """
-        service = start_service(path)
+        service = start_service(path, **settings)
         try:
             return cls(service.url, service.token, service=service)
         except BaseException:
@@ -243,6 +246,16 @@ class QPUProvider:
         """
         return self._job(self._connection.transport.get(f"/jobs/{quoted(job_id)}", JobDocument))
 
+    def batches(self, device: str, *, limit: int = 20) -> list[BatchDocument]:
+        """The last batches of a device with everybody in them, newest first. For operators.
+
+        Raises:
+            ForbiddenError: the key is not an operator's.
+        """
+        params = {"limit": str(limit)}
+        path = f"/operations/{quoted(device)}/batches"
+        return self._connection.transport.get(path, BatchPage, params=params).batches
+
     def usage(self) -> UsageReport:
         """What the tenant used and paid, and what its quotas leave."""
         return self._connection.transport.get("/usage", UsageReport)
@@ -251,7 +264,7 @@ class QPUProvider:
         return QPUJob(document, self._connection, find_backend=self.backend)
 
 
-def start_service(path: Path | str | None = None) -> EmbeddedService:
+def start_service(path: Path | str | None = None, **settings: Any) -> EmbeddedService:
     """Start the embedded service by its entry point.
 
     Raises:
@@ -264,4 +277,4 @@ def start_service(path: Path | str | None = None) -> EmbeddedService:
         kind: Any = next(iter(points)).load()
     except ModuleNotFoundError as error:
         raise QPUError(f"{_NO_SERVER} ({error})") from error
-    return cast("EmbeddedService", kind.start(None if path is None else str(path)))
+    return cast("EmbeddedService", kind.start(None if path is None else str(path), **settings))

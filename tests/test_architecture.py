@@ -74,7 +74,7 @@ def imported(path: Path) -> set[str]:
 def loaded_by(statement: str) -> set[str]:
     """Top-level packages that a fresh interpreter has loaded after one statement."""
     code = f"import sys\n{statement}\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)  # noqa: S603
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     return set(run.stdout.split())
 
 

@@ -15,6 +15,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
+import qiskit
+import qiskit_aer
 from numpy.typing import NDArray
 from qiskit.circuit import ClassicalRegister, IfElseOp, QuantumCircuit
 from qiskit_aer import AerSimulator
@@ -41,6 +43,14 @@ from qpu_backend.physics.timing import has_mid_circuit
 
 ENGINE_VERSION: Final = "aer-1"
 """Changes whenever the same record may give other counts."""
+
+FINGERPRINT: Final[dict[str, str]] = {
+    "engine": ENGINE_VERSION,
+    "numpy": np.__version__,
+    "qiskit": qiskit.__version__,
+    "qiskit_aer": qiskit_aer.__version__,
+}
+"""Counts are a function of the execution record and of these."""
 
 _CONTROLLER: Final = aer_controller_execute()
 _TRAJECTORIES: Final = AerSimulator(method="statevector", max_parallel_threads=1)

@@ -62,7 +62,7 @@ class AngleSlots:
             InvalidBindings: unbound parameters, or columns that do not fit them.
             InvalidAngle: a value or an angle is not a finite real number.
         """
-        field = f"pubs[{pub}].bindings"
+        field = f"pubs.{pub}.bindings"
         if values is None:
             if parameters:
                 names = ", ".join(str(parameter)[:40] for parameter in parameters[:5])

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qpu_backend.engines.invalid_circuit import INVALID_CIRCUIT_CODES, DecodingFailed, InvalidCircuit
+from qpu_backend.engines.invalid_circuit import REFUSALS, DecodingFailed, InvalidCircuit
 from qpu_backend.physics.circuit import OPERATION, TWO_QUBIT_GATES, IsaCircuit, Op, Operations
 from qpu_sdk.wire.codec import pack, unpack
 from qpu_sdk.wire.errors import MalformedPayload
@@ -134,10 +134,8 @@ def read_answer(frame: bytes, request: DecodingRequest, limits: DecodingLimits) 
         refused: Any = document.get("refused")
         if refused is None:
             return _checked(document, request, limits)
-        code, message, field, circuit = refused
-        refusal = INVALID_CIRCUIT_CODES[code](
-            str(message), field=str(field), circuit=None if circuit is None else int(circuit)
-        )
+        name, message, field, circuit = refused
+        refusal = REFUSALS[name](str(message), field=str(field), circuit=None if circuit is None else int(circuit))
     except (MalformedPayload, ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError):
         raise DecodingFailed("the circuits made the decoder answer nonsense") from None
     raise refusal

@@ -13,7 +13,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.qpy.common import QPY_VERSION
 
 from qpu_backend.engines.invalid_circuit import (
-    CircuitTooLarge,
+    TooMuchDeclared,
     DecodingFailed,
     InvalidBindings,
     InvalidCircuit,
@@ -66,12 +66,12 @@ def decode(request: dict[str, Any]) -> dict[str, Any]:
     for pub, (circuit, values) in enumerate(request["pubs"]):
         if not 0 <= circuit < len(loaded):
             message = f"pub {pub} names circuit {circuit}, but there are {len(loaded)}"
-            raise InvalidBindings(message, field=f"pubs[{pub}].circuit")
+            raise InvalidBindings(message, field=f"pubs.{pub}.circuit")
         slots = lowerings[circuit].slots
         entries += len(slots) * (1 if values is None else len(values))
         if entries > limits["max_angles"]:
             message = f"circuits and bindings make more than {limits['max_angles']} angles"
-            raise CircuitTooLarge(message, field=f"pubs[{pub}].bindings")
+            raise TooMuchDeclared(message, field=f"pubs.{pub}.bindings")
         angles.append(slots.table(parameters[circuit], values, pub))
     return {
         "circuits": [circuit.to_document() for circuit in circuits],
@@ -110,8 +110,8 @@ def _check_declared(circuits: list[QuantumCircuit], limits: dict[str, int]) -> N
             (circuit.num_clbits, limits["max_clbits"], "classical bits"),
         ):
             if count > limit:
-                raise CircuitTooLarge(f"circuit {index} declares {count} {what}; the limit is {limit}", circuit=index)
+                raise TooMuchDeclared(f"circuit {index} declares {count} {what}; the limit is {limit}", circuit=index)
 
 
 def _refused(refusal: InvalidCircuit) -> dict[str, Any]:
-    return {"refused": [refusal.code, refusal.message[:500], refusal.field, refusal.circuit]}
+    return {"refused": [type(refusal).__name__, refusal.message[:500], refusal.field, refusal.circuit]}

@@ -1,14 +1,14 @@
-"""Why a client's circuits were refused before anything was stored: one tree, each with a stable ``code`` and the field it names.
+"""Why a client's circuits were refused before anything was stored: one tree, with stable codes and the field at fault.
 
     InvalidCircuit             invalid_circuit
-    ├── MalformedCircuit       malformed_circuit        the bytes are not what the codec says
-    ├── UnsupportedQpyVersion  unsupported_qpy_version  older or newer than the service reads
-    ├── CircuitTooLarge        circuit_too_large        declares or inflates to more than the published limits
-    ├── ForbiddenInclude       forbidden_include        OpenQASM that includes anything but ``stdgates.inc``
+    ├── MalformedCircuit       invalid_circuit          the bytes are not what the codec says
+    ├── UnsupportedQpyVersion  invalid_circuit          older or newer than the service reads
+    ├── ForbiddenInclude       invalid_circuit          OpenQASM that includes anything but ``stdgates.inc``
+    ├── InvalidAngle           invalid_circuit          an angle or delay that is not a finite number
+    ├── DecodingFailed         invalid_circuit          the limited child died, or ran out of time or memory
     ├── UnsupportedInstruction unsupported_instruction  something no device of this service can do
-    ├── InvalidAngle           invalid_angle            an angle or delay that is not a finite number
-    ├── InvalidBindings        invalid_bindings         unbound parameters, or columns that do not fit them
-    └── DecodingFailed         decoding_failed          the limited child died or ran out of time or memory
+    ├── InvalidBindings        invalid_request          unbound parameters, or columns that do not fit them
+    └── TooMuchDeclared        limit_exceeded           declares or inflates to more than the published limits
 
 :class:`DecodingUnavailable` is not the client's fault and stands outside the tree.
 """
@@ -42,25 +42,25 @@ class InvalidCircuit(ValueError):
 class MalformedCircuit(InvalidCircuit):
     """The bytes are not what the codec says."""
 
-    code = "malformed_circuit"
+    code = "invalid_circuit"
 
 
 class UnsupportedQpyVersion(InvalidCircuit):
     """The QPY version is older or newer than the service reads."""
 
-    code = "unsupported_qpy_version"
+    code = "invalid_circuit"
 
 
-class CircuitTooLarge(InvalidCircuit):
+class TooMuchDeclared(InvalidCircuit):
     """The circuits declare, or inflate to, more than the published limits."""
 
-    code = "circuit_too_large"
+    code = "limit_exceeded"
 
 
 class ForbiddenInclude(InvalidCircuit):
     """An OpenQASM program includes something else than ``stdgates.inc``."""
 
-    code = "forbidden_include"
+    code = "invalid_circuit"
 
 
 class UnsupportedInstruction(InvalidCircuit):
@@ -72,34 +72,34 @@ class UnsupportedInstruction(InvalidCircuit):
 class InvalidAngle(InvalidCircuit):
     """An angle or a delay is not a finite number."""
 
-    code = "invalid_angle"
+    code = "invalid_circuit"
 
 
 class InvalidBindings(InvalidCircuit):
     """Parameters stay unbound, or the columns of the bindings do not fit them."""
 
-    code = "invalid_bindings"
+    code = "invalid_request"
 
 
 class DecodingFailed(InvalidCircuit):
     """The limited child died, or ran out of time or memory, over these circuits."""
 
-    code = "decoding_failed"
+    code = "invalid_circuit"
 
 
 class DecodingUnavailable(RuntimeError):
     """No decoding child can be started; the request may be tried again."""
 
-    code: ClassVar[str] = "decoding_unavailable"
+    code: ClassVar[str] = "unavailable"
 
 
-INVALID_CIRCUIT_CODES: dict[str, type[InvalidCircuit]] = {
-    kind.code: kind
+REFUSALS: dict[str, type[InvalidCircuit]] = {
+    kind.__name__: kind
     for kind in (
         InvalidCircuit,
         MalformedCircuit,
         UnsupportedQpyVersion,
-        CircuitTooLarge,
+        TooMuchDeclared,
         ForbiddenInclude,
         UnsupportedInstruction,
         InvalidAngle,
@@ -107,4 +107,4 @@ INVALID_CIRCUIT_CODES: dict[str, type[InvalidCircuit]] = {
         DecodingFailed,
     )
 }
-"""Code → class, for what comes back from a child."""
+"""Name → class, for what comes back from a child."""

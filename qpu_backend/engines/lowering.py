@@ -24,7 +24,7 @@ from qiskit.circuit import (
 from qpu_backend.engines.angles import AngleSlots
 from qpu_backend.engines.conditions import read_condition
 from qpu_backend.engines.equivalence import means_standard_gate
-from qpu_backend.engines.invalid_circuit import CircuitTooLarge, InvalidAngle, MalformedCircuit, UnsupportedInstruction
+from qpu_backend.engines.invalid_circuit import TooMuchDeclared, InvalidAngle, MalformedCircuit, UnsupportedInstruction
 from qpu_backend.physics.circuit import ClassicalRegister, Conditional, IsaCircuit, Op, Operations, operations
 
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ class OperationBudget:
         """Take ``count`` of them.
 
         Raises:
-            CircuitTooLarge: there are not so many left.
+            TooMuchDeclared: there are not so many left.
         """
         self._left -= count
         if self._left < 0:
-            raise CircuitTooLarge(f"the circuits hold more than {self._limit} operations, loops unrolled")
+            raise TooMuchDeclared(f"the circuits hold more than {self._limit} operations, loops unrolled")
 
 
 class Lowering:
@@ -116,7 +116,7 @@ class Lowering:
 
     def _body(self, body: QuantumCircuit, qubits: list[int], clbits: list[int], depth: int) -> list[Row]:
         if depth > _MAX_DEPTH:
-            raise CircuitTooLarge(f"control flow nested deeper than {_MAX_DEPTH}", circuit=self._index)
+            raise TooMuchDeclared(f"control flow nested deeper than {_MAX_DEPTH}", circuit=self._index)
         if len(body.qubits) != len(qubits) or len(body.clbits) != len(clbits):
             raise MalformedCircuit("a control-flow body does not fit its bits", circuit=self._index)
         self._budget.spend(len(body.data))

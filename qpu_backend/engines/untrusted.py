@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from qpu_backend.engines.invalid_circuit import (
-    CircuitTooLarge,
+    TooMuchDeclared,
     ForbiddenInclude,
     MalformedCircuit,
     UnsupportedQpyVersion,
@@ -47,7 +47,7 @@ def inflate(data: bytes, limits: DecodingLimits) -> bytes:
 
     Raises:
         MalformedCircuit: not one complete zlib stream.
-        CircuitTooLarge: it inflates to more.
+        TooMuchDeclared: it inflates to more.
     """
     stream = zlib.decompressobj()
     try:
@@ -55,7 +55,7 @@ def inflate(data: bytes, limits: DecodingLimits) -> bytes:
     except zlib.error:
         raise MalformedCircuit("the circuits are not a zlib stream") from None
     if len(inflated) > limits.max_inflated_bytes:
-        raise CircuitTooLarge(f"the circuits inflate to more than the limit of {limits.max_inflated_bytes} bytes")
+        raise TooMuchDeclared(f"the circuits inflate to more than the limit of {limits.max_inflated_bytes} bytes")
     if not stream.eof or stream.unused_data:
         raise MalformedCircuit("the circuits are a truncated zlib stream, or something follows it")
     return inflated
@@ -69,7 +69,7 @@ def check_qpy_header(qpy: bytes, limits: DecodingLimits, max_version: int) -> in
     Raises:
         MalformedCircuit: not QPY, or truncated.
         UnsupportedQpyVersion: a version outside 13 … ``max_version``.
-        CircuitTooLarge: more circuits, qubits, classical bits or instructions than the limits.
+        TooMuchDeclared: more circuits, qubits, classical bits or instructions than the limits.
     """
     if len(qpy) < len(_MAGIC) + 1 or not qpy.startswith(_MAGIC):
         raise MalformedCircuit("the circuits are not QPY")
@@ -87,7 +87,7 @@ def check_qpy_header(qpy: bytes, limits: DecodingLimits, max_version: int) -> in
     if num_circuits == 0:
         raise MalformedCircuit("the QPY document holds no circuit")
     if num_circuits > limits.max_circuits:
-        raise CircuitTooLarge(f"{num_circuits} circuits are more than the limit of {limits.max_circuits} a job")
+        raise TooMuchDeclared(f"{num_circuits} circuits are more than the limit of {limits.max_circuits} a job")
     instructions = 0
     for circuit, offset in enumerate(_circuit_offsets(qpy, version, num_circuits)):
         instructions += _check_circuit_header(qpy, offset, circuit, limits)
@@ -123,7 +123,7 @@ def _check_circuit_header(qpy: bytes, offset: int, circuit: int, limits: Decodin
 def _at_most(count: int, limit: int, what: str, circuit: int | None) -> None:
     if count > limit:
         whose = "the circuits declare" if circuit is None else f"circuit {circuit} declares"
-        raise CircuitTooLarge(f"{whose} {count} {what}; the limit is {limit}", circuit=circuit)
+        raise TooMuchDeclared(f"{whose} {count} {what}; the limit is {limit}", circuit=circuit)
 
 
 def read_qasm3(data: bytes, limits: DecodingLimits) -> list[str]:
@@ -131,11 +131,11 @@ def read_qasm3(data: bytes, limits: DecodingLimits) -> list[str]:
 
     Raises:
         MalformedCircuit: not such a list.
-        CircuitTooLarge: too much of it, or a register beyond the limits.
+        TooMuchDeclared: too much of it, or a register beyond the limits.
         ForbiddenInclude: a program includes something else than ``stdgates.inc``.
     """
     if len(data) > limits.max_inflated_bytes:
-        raise CircuitTooLarge(f"the programs are longer than the limit of {limits.max_inflated_bytes} bytes")
+        raise TooMuchDeclared(f"the programs are longer than the limit of {limits.max_inflated_bytes} bytes")
     try:
         document: Any = json.loads(data.decode())
     except (ValueError, RecursionError):
@@ -144,7 +144,7 @@ def read_qasm3(data: bytes, limits: DecodingLimits) -> list[str]:
         raise MalformedCircuit("the circuits are not a JSON list of OpenQASM 3 programs")
     entries: list[Any] = document
     if len(entries) > limits.max_circuits:
-        raise CircuitTooLarge(f"{len(entries)} circuits are more than the limit of {limits.max_circuits} a job")
+        raise TooMuchDeclared(f"{len(entries)} circuits are more than the limit of {limits.max_circuits} a job")
     programs: list[str] = []
     for circuit, entry in enumerate(entries):
         if not isinstance(entry, str):

@@ -1,0 +1,1 @@
+"""The door: routes, keys and problem documents. It decides nothing."""

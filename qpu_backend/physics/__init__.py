@@ -1,0 +1,1 @@
+"""The device as numbers: pure functions, with units and sources."""

@@ -36,6 +36,9 @@ class Op(IntEnum):
     IF = 12
 
 
+OP_OF_CODE: Final[dict[int, Op]] = {int(op): op for op in Op}
+"""Faster than ``Op(code)`` where it is asked for every operation."""
+
 ONE_QUBIT_GATES: Final = frozenset({Op.ID, Op.RZ, Op.SX, Op.X})
 TWO_QUBIT_GATES: Final = frozenset({Op.ECR, Op.CX, Op.CZ, Op.RZZ})
 SYMMETRIC_GATES: Final = frozenset({Op.CZ, Op.RZZ})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from qpu_backend.physics.circuit import TWO_QUBIT_GATES, IsaCircuit, Op, Operations
+from qpu_backend.physics.circuit import OP_OF_CODE, TWO_QUBIT_GATES, IsaCircuit, Op, Operations
 from qpu_backend.physics.errors import NotCalibrated
 from qpu_backend.physics.snapshot import GateProperties, RegionNoise
 from qpu_backend.physics.timing import Durations, Row, Schedule, branches_of, schedule_operations, wires_of
@@ -118,8 +118,8 @@ class _Writer:
             order, self.order = self.order, self.order + 1
         key = (code, q0, q1)
         if key not in self.known:
-            self.known[key] = self._calibrated(Op(code), operands)
-        return Step(Op(code), operands, self.known[key], value, slot, order=order)
+            self.known[key] = self._calibrated(OP_OF_CODE[code], operands)
+        return Step(OP_OF_CODE[code], operands, self.known[key], value, slot, order=order)
 
     def _calibrated(self, op: Op, operands: tuple[int, ...]) -> GateProperties:
         try:

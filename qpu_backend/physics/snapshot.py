@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qpu_backend.physics.circuit import ONE_QUBIT_GATES, TWO_QUBIT_GATES, Op
+from qpu_backend.physics.circuit import OP_OF_CODE, ONE_QUBIT_GATES, TWO_QUBIT_GATES, Op
 from qpu_backend.physics.errors import InvalidSnapshot, NotCalibrated
 
 SNAPSHOT_VERSION: Final = 1
@@ -28,7 +28,6 @@ _OPS_BY_ARITY: Final[dict[int, tuple[Op, ...]]] = {
     1: tuple(sorted(ONE_QUBIT_GATES | {Op.RESET})),
     2: tuple(sorted(TWO_QUBIT_GATES)),
 }
-_OPS: Final = {int(op): op for op in Op}
 _FEW_QUBITS: Final = 12
 """Up to here asking for every possible key of a region is faster than reading all keys of the device."""
 
@@ -366,6 +365,6 @@ def _gate_rows(gates: Mapping[GateKey, GateProperties]) -> NDArray[np.void]:
 
 def _gates_of(rows: NDArray[np.void]) -> dict[GateKey, GateProperties]:
     return {
-        (_OPS[code], (q0,) if q1 < 0 else (q0, q1)): GateProperties(error, duration_ns)
+        (OP_OF_CODE[code], (q0,) if q1 < 0 else (q0, q1)): GateProperties(error, duration_ns)
         for code, q0, q1, error, duration_ns in rows.tolist()
     }

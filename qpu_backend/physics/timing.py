@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qpu_backend.physics.circuit import TWO_QUBIT_GATES, IsaCircuit, Op, Operations
+from qpu_backend.physics.circuit import OP_OF_CODE, TWO_QUBIT_GATES, IsaCircuit, Op, Operations
 from qpu_backend.physics.errors import NotCalibrated
 from qpu_backend.physics.snapshot import RegionNoise, Snapshot
 
@@ -116,7 +116,7 @@ def schedule_operations(circuit: IsaCircuit, operations: Operations, durations: 
             length = known[code, q0, q1]
         else:
             operands = (circuit.qubits[q0],) if q1 < 0 else (circuit.qubits[q0], circuit.qubits[q1])
-            length = 0.0 if code in _TIMELESS else durations.duration_ns(Op(code), operands)
+            length = 0.0 if code in _TIMELESS else durations.duration_ns(OP_OF_CODE[code], operands)
             known[code, q0, q1] = length
         if q0 >= 0 and q1 < 0 and clbit < 0:  # the common case, short
             from_end[q0] = starts = from_end[q0] + length
@@ -268,7 +268,7 @@ class _Tally:
             if code in TWO_QUBIT_GATES:
                 self.windows.append((outer if taken else -1 - outer, q0, q1, opens, opens - length))
             if taken:
-                self._count(Op(code), q0, q1)
+                self._count(OP_OF_CODE[code], q0, q1)
             if code == Op.IF:
                 self._add_branches(aux, opens - length, outer, taken)
 

@@ -189,7 +189,7 @@ class Admission:
             device = devices.read_device(connection, device_id)
             if device is None:
                 raise UnknownBackend(order.backend)
-            if order.drift_policy == "refuse" and order.calibration_id not in {None, device.snapshot_id}:
+            if order.drift_policy != "warn" and order.calibration_id not in {None, device.snapshot_id}:
                 raise CalibrationDrifted(transpiled=str(order.calibration_id), current=str(device.snapshot_id))
             book, price_micro = self._price(connection, now_us, order, prepared)
             asked = {

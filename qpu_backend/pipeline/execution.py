@@ -11,8 +11,8 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from qpu_backend.engines.executors import RUN_TASKS
 from qpu_backend.engines.protocol import RegionTask, SliceOutcome, decode_report, join_tasks
+from qpu_backend.engines.worker import run_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,9 +60,9 @@ class _Piece:
 
 
 class Execution:
-    """Runs batches on an executor; ``executor`` is asked anew for every batch, so a broken one can be replaced."""
+    """Runs batches on an executor with so many workers."""
 
-    def __init__(self, executor: Callable[[], Executor], workers: int) -> None:
+    def __init__(self, executor: Executor, workers: int) -> None:
         self._executor = executor
         self._workers = workers
 
@@ -71,8 +71,8 @@ class Execution:
         calls = _share_out(_pieces(batch, self._workers), self._workers)
         gathering = _Gathering(batch, calls, done)
         try:
-            executor = self._executor()
-            futures = [executor.submit(RUN_TASKS, join_tasks([piece.record for piece in call])) for call in calls]
+            payloads = [join_tasks([piece.record for piece in call]) for call in calls]
+            futures = [self._executor.submit(run_tasks, payload) for payload in payloads]
         except Exception as error:  # noqa: BLE001 - whatever the executor died of is this attempt's outcome
             done(BatchOutcome(batch, (), error))
             return

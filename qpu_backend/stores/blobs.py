@@ -101,11 +101,12 @@ def _decode(blob: Blob) -> bytes:
         if blob.codec == "zlib":
             inflating = zlib.decompressobj()
             plain = inflating.decompress(blob.body, blob.size + 1)  # never more than was promised
+            whole = inflating.eof and not inflating.unused_data
         else:
-            plain = blob.body
+            plain, whole = blob.body, True
     except zlib.error as error:
         raise CorruptBlob(blob.sha256) from error
-    if len(plain) != blob.size or hashlib.sha256(plain).hexdigest() != blob.sha256:
+    if not whole or len(plain) != blob.size or hashlib.sha256(plain).hexdigest() != blob.sha256:
         raise CorruptBlob(blob.sha256)
     return plain
 

@@ -40,7 +40,7 @@ def provider() -> Iterator[QPUProvider]:
 
 def test_the_first_example_runs_as_a_script_without_a_main_guard() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("QPU_")}
-    run = subprocess.run(  # noqa: S603
+    run = subprocess.run(
         [sys.executable, ROOT / "examples" / "five_lines.py"],
         capture_output=True,
         text=True,

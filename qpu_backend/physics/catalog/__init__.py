@@ -1,0 +1,1 @@
+"""Devices as compact files that name source, date and licence, and the parser for them."""

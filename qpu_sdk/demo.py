@@ -1,0 +1,293 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (Qiskit ships no types: what comes from it is unknown to the checker.)
+"""``qpu demo``: two tenants share one chip, and everybody sees what they may see.
+
+Each submits real algorithms with its own key to the virtual QPU that fits them. The scheduler finds the regions. Then every job of
+the fullest batch runs once more on the same qubits, alone, so that the price of having neighbours is a measured number.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from qiskit import QuantumCircuit, qasm2, transpile
+from qiskit.circuit.library import qaoa_ansatz
+from qiskit.quantum_info import SparsePauliOp, Statevector, hellinger_fidelity
+from rich.console import Console
+from rich.table import Table
+
+from qpu_sdk.display import device_text, draw_device
+from qpu_sdk.errors import QuotaExceededError
+from qpu_sdk.provider import QPUProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from qpu_sdk.job import QPUJob
+    from qpu_sdk.wire.models import BatchDocument
+
+DEVICE: Final = "eagle127"
+SHOTS: Final = 4000
+SEED: Final = 7
+QUOTA_SHOTS: Final = 20_000
+"""Of the second tenant, a day: enough for its part, not for more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """A circuit to run: measured, not transpiled."""
+
+    name: str
+    circuit: QuantumCircuit
+
+    def ideal(self) -> dict[str, float]:
+        """Probability of each outcome on a perfect device."""
+        bare = self.circuit.remove_final_measurements(inplace=False)
+        return Statevector(bare).probabilities_dict()
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """An algorithm that a tenant ran."""
+
+    tenant: str
+    algorithm: Algorithm
+    job: QPUJob
+
+    def fidelity(self) -> float:
+        """Hellinger fidelity of the counts with the ideal distribution."""
+        return float(hellinger_fidelity(counts_of(self.job), self.algorithm.ideal()))
+
+
+def counts_of(job: QPUJob) -> dict[str, int]:
+    """Counts of a job with one circuit."""
+    return job.result().get_counts()
+
+
+def algorithms(folder: Path | None) -> tuple[list[Algorithm], list[Algorithm]]:
+    """What the first and the second tenant run: OpenQASM files where there are some, and circuits built here."""
+    files = sorted(folder.glob("*.qasm")) if folder is not None and folder.is_dir() else []
+    read = [Algorithm(file.stem, qasm2.load(file)) for file in files]
+    built = [
+        Algorithm("ghz", ghz(5)),
+        Algorithm("bernstein_vazirani", bernstein_vazirani("1011")),
+        Algorithm("qft", qft(4)),
+        Algorithm("qaoa", qaoa_path(5)),
+        Algorithm("vqe_ansatz", vqe_ansatz(5)),
+    ]
+    if not read:
+        return built[:3], built
+    return read, built
+
+
+def ghz(num_qubits: int) -> QuantumCircuit:
+    """(|0…0⟩ + |1…1⟩)/√2."""
+    circuit = QuantumCircuit(num_qubits)
+    circuit.h(0)
+    for qubit in range(num_qubits - 1):
+        circuit.cx(qubit, qubit + 1)
+    circuit.measure_all()
+    return circuit
+
+
+def bernstein_vazirani(secret: str) -> QuantumCircuit:
+    """Finds the secret in one query; the rightmost bit is qubit 0."""
+    size = len(secret)
+    circuit = QuantumCircuit(size + 1)
+    circuit.x(size)
+    circuit.h(range(size + 1))
+    for qubit, bit in enumerate(reversed(secret)):
+        if bit == "1":
+            circuit.cx(qubit, size)
+    circuit.h(range(size + 1))
+    circuit.x(size)
+    circuit.measure_all()
+    return circuit
+
+
+def qft(num_qubits: int) -> QuantumCircuit:
+    """The Fourier transform of a state with one frequency: ends in that frequency, 0101…"""
+    circuit = QuantumCircuit(num_qubits)
+    frequency = sum(1 << bit for bit in range(0, num_qubits, 2))
+    for qubit in range(num_qubits):
+        circuit.h(qubit)
+        circuit.p(-2 * math.pi * frequency * 2**qubit / 2**num_qubits, qubit)
+    for target in reversed(range(num_qubits)):
+        circuit.h(num_qubits - 1 - target)
+        for control in range(target):
+            circuit.cp(math.pi / 2 ** (target - control), num_qubits - 1 - target, num_qubits - 1 - control)
+    circuit.measure_all()
+    return circuit
+
+
+def qaoa_path(num_qubits: int) -> QuantumCircuit:
+    """One layer of QAOA for MaxCut on a path, at good angles."""
+    cost = SparsePauliOp.from_sparse_list([("ZZ", [q, q + 1], 0.5) for q in range(num_qubits - 1)], num_qubits)
+    ansatz = qaoa_ansatz(cost, reps=1)
+    circuit = ansatz.assign_parameters([math.pi / 8, math.pi / 4]).decompose(reps=3)
+    circuit.measure_all()
+    return circuit
+
+
+def vqe_ansatz(num_qubits: int) -> QuantumCircuit:
+    """Two layers of a hardware-efficient ansatz at fixed angles."""
+    circuit = QuantumCircuit(num_qubits)
+    for layer in range(2):
+        for qubit in range(num_qubits):
+            circuit.ry(0.4 + 0.3 * layer + 0.1 * qubit, qubit)
+        for qubit in range(num_qubits - 1):
+            circuit.cx(qubit, qubit + 1)
+    circuit.measure_all()
+    return circuit
+
+
+def run_demo(circuits: Path | None, picture: Path | None, out: Console) -> None:
+    """The main job, from start to end.
+
+    Args:
+        circuits: folder with OpenQASM 2 files, or ``None`` for the built-in circuits only.
+        picture: where to write the chip as a PNG, or ``None``.
+        out: the terminal.
+    """
+    started = time.perf_counter()
+    out.rule("[bold]two tenants, one chip")
+    with QPUProvider.embedded(devices={DEVICE: {"buffer": 0}}) as operator:
+        service: Any = operator.service
+        keys = {
+            "alice": service.create_tenant("alice"),
+            "bob": service.create_tenant("bob", shots_per_day=QUOTA_SHOTS),
+        }
+        providers = {name: QPUProvider.connect(service.url, key) for name, key in keys.items()}
+        watcher = QPUProvider.connect(service.url, service.operator_token)
+        try:
+            _tell_device(operator, out)
+            work = dict(zip(providers, algorithms(circuits), strict=True))
+            ran = _submit_together(providers, work, out)
+            for one in ran:
+                one.job.result()
+            batch = _fullest(watcher.batches(DEVICE))
+            _tell_batch(operator, batch, picture, out)
+            _tell_results(providers, ran, batch, out)
+            _tell_refusal(providers["bob"], work["bob"][0], out)
+            _tell_usage(providers, out)
+        finally:
+            for provider in (*providers.values(), watcher):
+                provider.close()
+    out.print(f"\n{time.perf_counter() - started:.1f} s in all.", highlight=False)
+
+
+def _tell_device(provider: QPUProvider, out: Console) -> None:
+    document = provider.backend(DEVICE).document
+    out.print(f"\n[bold]{DEVICE}[/]: {document.description}\n{document.source}", highlight=False)
+
+
+def _submit_together(
+    providers: dict[str, QPUProvider], work: dict[str, list[Algorithm]], out: Console
+) -> list[Ran]:
+    """Transpile everything for the shape it needs, then submit both tenants' jobs at the same time."""
+    ready: dict[str, list[tuple[Algorithm, Any, QuantumCircuit]]] = {}
+    for tenant, provider in providers.items():
+        backends = {n: provider.backend(f"{DEVICE}:line-{n}") for n in {a.circuit.num_qubits for a in work[tenant]}}
+        ready[tenant] = []
+        for algorithm in work[tenant]:
+            backend = backends[algorithm.circuit.num_qubits]
+            isa = transpile(algorithm.circuit, backend, optimization_level=3, seed_transpiler=SEED)
+            ready[tenant].append((algorithm, backend, isa))
+
+    def submit(tenant: str) -> list[Ran]:
+        return [
+            Ran(tenant, algorithm, backend.run(isa, shots=SHOTS, seed_simulator=SEED))
+            for algorithm, backend, isa in ready[tenant]
+        ]
+
+    with ThreadPoolExecutor(len(providers)) as threads:
+        ran = [one for jobs in threads.map(submit, providers) for one in jobs]
+    counts = ", ".join(f"{tenant} {len(jobs)}" for tenant, jobs in ready.items())
+    out.print(f"\nsubmitted: {counts} jobs of {SHOTS} shots, each transpiled once, for a shape and not for a place")
+    return ran
+
+
+def _fullest(batches: Iterable[BatchDocument]) -> BatchDocument:
+    """The batch with most tenants and, of those, most jobs."""
+    return max(batches, key=lambda batch: (len({one.tenant for one in batch.placements}), len(batch.placements)))
+
+
+def _tell_batch(provider: QPUProvider, batch: BatchDocument, picture: Path | None, out: Console) -> None:
+    document = provider.backend(DEVICE).document
+    labels = {f"{one.tenant} {number}": one.region for number, one in enumerate(batch.placements, 1)}
+    out.rule("[bold]what the operator sees")
+    out.print(
+        f"batch of {len(batch.placements)} jobs at device time {batch.device_start_us / 1e6:.2f} s, "
+        f"{batch.device_us / 1e6:.2f} s long, regions disjoint:",
+        highlight=False,
+    )
+    out.print(device_text(document, labels))
+    if picture is not None:
+        draw_device(document, labels, picture)
+        out.print(f"picture: {picture}", highlight=False)
+
+
+def _tell_results(
+    providers: dict[str, QPUProvider], ran: list[Ran], batch: BatchDocument, out: Console
+) -> None:
+    """Each tenant's results, and for the jobs of the shared batch the same circuit on the same qubits, alone."""
+    shared = {one.job_id: one for one in batch.placements}
+    for tenant, provider in providers.items():
+        device = provider.backend(DEVICE)
+        table = Table("algorithm", "qubits", "F together", "F alone", "neighbours", "predicted loss", "device s", "credits")
+        mine = [one for one in ran if one.tenant == tenant]
+        alone = {one.job.job_id(): _alone(device, one) for one in mine if one.job.job_id() in shared and tenant == "alice"}
+        for one in mine:
+            record = one.job.metering()
+            solo = alone.get(one.job.job_id())
+            table.add_row(
+                one.algorithm.name,
+                " ".join(map(str, record.placement or [])),
+                f"{one.fidelity():.3f}",
+                "" if solo is None else f"{solo.fidelity():.3f}",
+                str(record.co_tenants),
+                "" if record.crosstalk_loss is None else f"{100 * record.crosstalk_loss:.1f} points",
+                f"{record.device_us / 1e6:.2f}",
+                f"{record.price_micro / 1e6:.3f}",
+            )
+        out.rule(f"[bold]what {tenant} sees")
+        out.print(table)
+        top = mine[0]
+        best = sorted(counts_of(top.job).items(), key=lambda item: -item[1])[:4]
+        ideal = sorted(top.algorithm.ideal().items(), key=lambda item: -item[1])[:4]
+        out.print(f"{top.algorithm.name}: measured {dict(best)}", highlight=False)
+        out.print(f"{'ideal':>{len(top.algorithm.name)}}: {{{', '.join(f'{k!r}: {v * SHOTS:.0f}' for k, v in ideal)}}}", highlight=False)
+
+
+def _alone(device: Any, one: Ran) -> Ran:
+    """The same algorithm on the qubits it had, on an otherwise empty chip."""
+    region = one.job.metering().placement
+    isa = transpile(one.algorithm.circuit, device, initial_layout=region, seed_transpiler=SEED, optimization_level=3)
+    return Ran(one.tenant, one.algorithm, device.run(isa, shots=SHOTS, seed_simulator=SEED, isolation="exclusive"))
+
+
+def _tell_refusal(provider: QPUProvider, algorithm: Algorithm, out: Console) -> None:
+    backend = provider.backend(f"{DEVICE}:line-{algorithm.circuit.num_qubits}")
+    out.rule("[bold]one job too many")
+    try:
+        backend.run(transpile(algorithm.circuit, backend, seed_transpiler=SEED), shots=SHOTS)
+    except QuotaExceededError as refusal:
+        out.print(f"bob's next job is refused: {refusal.message}", highlight=False)
+    else:
+        out.print("[red]bob's next job was admitted: his quota did not hold")
+
+
+def _tell_usage(providers: dict[str, QPUProvider], out: Console) -> None:
+    table = Table("tenant", "jobs", "shots", "device s", "credits", "quota left")
+    for tenant, provider in providers.items():
+        usage = provider.usage()
+        left = ", ".join(f"{quota.free} {quota.resource} this {quota.window}" for quota in usage.quotas) or "no limit"
+        seconds, credits_ = usage.device_us / 1e6, usage.price_micro / 1e6
+        table.add_row(tenant, str(usage.jobs), str(usage.shots), f"{seconds:.2f}", f"{credits_:.3f}", left)
+    out.rule("[bold]the books")
+    out.print(table)

@@ -1,0 +1,66 @@
+"""A backend's document becomes the Target that Qiskit's compiler needs."""
+
+from __future__ import annotations
+
+import pytest
+from qiskit import QuantumCircuit, transpile
+
+from qpu_sdk.target import build_target
+
+
+def test_a_directed_gate_exists_only_in_the_calibrated_direction(line):
+    target = build_target(line)
+    assert set(target["ecr"]) == {(0, 1), (1, 2), (2, 3), (3, 4)}
+
+
+def test_a_symmetric_gate_exists_in_both_directions(broken_line):
+    target = build_target(broken_line)
+    assert set(target["cz"]) == {(0, 1), (1, 0), (1, 2), (2, 1), (2, 3), (3, 2)}
+    assert target["cz"][1, 0].error == target["cz"][0, 1].error
+
+
+def test_an_unusable_qubit_is_absent_from_every_instruction(broken_line):
+    target = build_target(broken_line)
+    assert target.num_qubits == 5
+    places = [qargs for name in target.operation_names if target[name] for qargs in target[name] if qargs]
+    assert places
+    assert not any(4 in qargs for qargs in places)
+    assert target.qubit_properties[4].t1 is None
+
+
+def test_units_are_those_of_qiskit(line):
+    target = build_target(line)
+    assert target.dt == pytest.approx(0.5e-9)
+    assert target["sx"][0,].duration == pytest.approx(60e-9)
+    assert target["measure"][0,].duration == pytest.approx(1300e-9)
+    assert target["measure"][0,].error == pytest.approx(0.02)
+    assert target.qubit_properties[0].t1 == pytest.approx(200e-6)
+    assert target.qubit_properties[0].t2 == pytest.approx(150e-6)
+    assert target.qubit_properties[0].frequency == pytest.approx(4.9e9)
+    assert target.granularity == target.pulse_alignment == target.acquire_alignment == 1
+
+
+def test_the_description_is_a_string_even_without_one(line):
+    assert isinstance(build_target(line).description, str)
+
+
+def test_delay_reset_and_if_else_are_there(line):
+    target = build_target(line)
+    assert {"delay", "reset", "if_else", "measure"} <= set(target.operation_names)
+    assert target.instruction_supported("reset", (3,))
+    assert target.instruction_supported("delay", (3,))
+
+
+def test_qiskit_transpiles_for_the_whole_chip(eagle):
+    target = build_target(eagle)
+    circuit = QuantumCircuit(5)
+    circuit.h(0)
+    for qubit in range(4):
+        circuit.cx(qubit, qubit + 1)
+    circuit.measure_all()
+    isa = transpile(circuit, target=target, seed_transpiler=1)
+    assert all(
+        target.instruction_supported(item.operation.name, tuple(isa.find_bit(q).index for q in item.qubits))
+        for item in isa.data
+        if item.operation.name != "barrier"
+    )

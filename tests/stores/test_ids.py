@@ -1,0 +1,33 @@
+"""Ids: UUIDv7 behind a prefix, unique and in order."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from qpu_backend.stores.ids import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_an_id_is_a_uuid_of_version_7_behind_its_prefix() -> None:
+    before_ms = time.time_ns() // 1_000_000
+    prefix, _, digits = new_id("job").partition("_")
+    value = uuid.UUID(digits)
+    assert prefix == "job"
+    assert value.version == 7
+    assert value.variant == uuid.RFC_4122
+    assert 0 <= (value.int >> 80) - before_ms <= 1000
+
+
+def test_later_ids_sort_after_earlier_ones() -> None:
+    ids = [new_id("job") for _ in range(20_000)]
+    assert ids == sorted(set(ids))
+
+
+def test_threads_never_get_the_same_id_and_each_sees_its_own_in_order(together: Callable[..., list[list[str]]]) -> None:
+    results = together([lambda: [new_id("job") for _ in range(2000)]] * 8)
+    assert all(ids == sorted(ids) for ids in results)
+    assert len({one for ids in results for one in ids}) == 8 * 2000
