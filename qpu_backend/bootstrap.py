@@ -68,8 +68,8 @@ def read_pepper(config: ServiceConfig) -> bytes:
     return pepper
 
 
-class Tenancy:
-    """Tenants and keys, for whoever runs the service: the command line and the embedded service."""
+class Administration:
+    """Tenants, keys and devices, for whoever runs the service: the command line and the embedded service."""
 
     def __init__(self, database: Database, pepper: bytes, clock: WallClock) -> None:
         self._database = database
@@ -145,6 +145,11 @@ class Tenancy:
         with self._database.write() as connection:
             return access.revoke_key(connection, SYSTEM, key_id, self._clock.now_us())
 
+    def set_operational(self, device_id: str, *, operational: bool, status_msg: str) -> None:
+        """Open or close a device for new batches. Running batches end, submissions go on."""
+        with self._database.write() as connection:
+            devices.set_status(connection, SYSTEM, device_id, operational=operational, status_msg=status_msg)
+
     def _tenant(self, name: str) -> access.TenantRow:
         with self._database.read() as connection:
             tenant = access.find_tenant(connection, SYSTEM, name)
@@ -160,7 +165,7 @@ class Service:
         self,
         *,
         database: Database,
-        tenancy: Tenancy,
+        administration: Administration,
         door: Door,
         settler: Settler,
         dispatchers: Mapping[str, Dispatcher],
@@ -168,7 +173,7 @@ class Service:
         executor: LocalExecutor,
     ) -> None:
         self.database = database
-        self.tenancy = tenancy
+        self.administration = administration
         self.door = door
         self.app = create_app(door)
         self.dispatchers = dispatchers
@@ -272,7 +277,7 @@ def build(config: ServiceConfig, *, durable: bool = True, clock: WallClock | Non
     )
     return Service(
         database=database,
-        tenancy=Tenancy(database, pepper, clock),
+        administration=Administration(database, pepper, clock),
         door=door,
         settler=settler,
         dispatchers=dispatchers,

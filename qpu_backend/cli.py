@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from qpu_backend.bootstrap import Tenancy, build, open_database, read_pepper
+from qpu_backend.bootstrap import Administration, build, open_database, read_pepper
 from qpu_backend.config import ServiceConfig, load_config
 from qpu_backend.domain.quota import Resource, Window
 from qpu_backend.domain.tenancy import Role
@@ -75,8 +75,8 @@ def create_tenant(
 ) -> None:
     """Make a tenant. Its first key: `qpu key create NAME`."""
     limits = _limits(shots_per_day, device_seconds_per_day, spend_micro_per_month)
-    with _Tools(load_config(config, data=data, database=database)) as tenancy:
-        tenant = tenancy.create_tenant(name, weight=weight, max_queued_jobs=max_queued_jobs, limits=limits)
+    with _Tools(load_config(config, data=data, database=database)) as administration:
+        tenant = administration.create_tenant(name, weight=weight, max_queued_jobs=max_queued_jobs, limits=limits)
     _console.print(f"tenant [bold]{tenant.name}[/] ({tenant.id}), weight {tenant.weight}")
 
 
@@ -84,8 +84,8 @@ def create_tenant(
 def list_tenants(config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
     """Every tenant."""
     table = Table("name", "id", "weight", "max queued", "disabled")
-    with _Tools(load_config(config, data=data, database=database)) as tenancy:
-        for tenant in tenancy.tenants():
+    with _Tools(load_config(config, data=data, database=database)) as administration:
+        for tenant in administration.tenants():
             disabled = "yes" if tenant.disabled else ""
             table.add_row(tenant.name, tenant.id, str(tenant.weight), str(tenant.max_queued_jobs), disabled)
     _console.print(table)
@@ -102,8 +102,8 @@ def limit_tenant(
     database: DatabaseUrl = None,
 ) -> None:
     """Limit what a tenant may use in a window: `qpu tenant limit alice shots day 100000`."""
-    with _Tools(load_config(config, data=data, database=database)) as tenancy:
-        tenancy.set_limit(name, resource, window, None if amount < 0 else amount)
+    with _Tools(load_config(config, data=data, database=database)) as administration:
+        administration.set_limit(name, resource, window, None if amount < 0 else amount)
     _console.print(f"{name}: {'no limit' if amount < 0 else amount} {resource.value} a {window.value}")
 
 
@@ -120,8 +120,8 @@ def create_key(
     """Make an API key. It is printed this once and stored nowhere."""
     expiry = None if expires_in_days is None else datetime.now(UTC) + timedelta(days=expires_in_days)
     expires_at_us = None if expiry is None else round(expiry.timestamp() * 1_000_000)
-    with _Tools(load_config(config, data=data, database=database)) as tenancy:
-        key = tenancy.create_key(tenant, principal=principal, role=role, expires_at_us=expires_at_us)
+    with _Tools(load_config(config, data=data, database=database)) as administration:
+        key = administration.create_key(tenant, principal=principal, role=role, expires_at_us=expires_at_us)
     typer.echo(key)
 
 
@@ -131,8 +131,8 @@ def list_keys(
 ) -> None:
     """A tenant's keys, without the keys."""
     table = Table("id", "principal", "expires", "revoked")
-    with _Tools(load_config(config, data=data, database=database)) as tenancy:
-        for key in tenancy.keys(tenant):
+    with _Tools(load_config(config, data=data, database=database)) as administration:
+        for key in administration.keys(tenant):
             table.add_row(key.id, key.principal_id, _when(key.expires_at_us), _when(key.revoked_at_us))
     _console.print(table)
 
@@ -142,8 +142,8 @@ def revoke_key(
     key_id: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None
 ) -> None:
     """Revoke a key by its id; it stops within a second."""
-    with _Tools(load_config(config, data=data, database=database)) as tenancy:
-        done = tenancy.revoke_key(key_id)
+    with _Tools(load_config(config, data=data, database=database)) as administration:
+        done = administration.revoke_key(key_id)
     if not done:
         _console.print(f"[red]there is no valid key {key_id}[/]")
         raise typer.Exit(1)
@@ -156,9 +156,9 @@ class _Tools:
     def __init__(self, config: ServiceConfig) -> None:
         self._config = config
 
-    def __enter__(self) -> Tenancy:
+    def __enter__(self) -> Administration:
         self._database = open_database(self._config)
-        return Tenancy(self._database, read_pepper(self._config), SystemClock())
+        return Administration(self._database, read_pepper(self._config), SystemClock())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
         self._database.close()

@@ -116,16 +116,30 @@ class EmbeddedService:
         Raises:
             RuntimeError: the service belongs to another process; make tenants there.
         """
-        if self.service is None:
-            raise RuntimeError("this service runs in another process: make tenants there, or with `qpu tenant create`")
+        service = self._own()
         asked = {
             (Resource.SHOTS, Window.DAY): shots_per_day,
             (Resource.DEVICE_US, Window.DAY): None if device_seconds_per_day is None else round(1e6 * device_seconds_per_day),
             (Resource.SPEND_MICRO, Window.MONTH): spend_micro_per_month,
         }
         limits = {key: amount for key, amount in asked.items() if amount is not None}
-        self.service.tenancy.create_tenant(name, weight=weight, max_queued_jobs=max_queued_jobs, limits=limits)
-        return self.service.tenancy.create_key(name)
+        service.administration.create_tenant(name, weight=weight, max_queued_jobs=max_queued_jobs, limits=limits)
+        return service.administration.create_key(name)
+
+    def pause(self, device: str, why: str = "paused by the operator") -> None:
+        """Start no further batch on a device; what runs ends, submissions go on."""
+        self._own().administration.set_operational(device, operational=False, status_msg=why)
+
+    def resume(self, device: str) -> None:
+        """Serve a device's queue again."""
+        service = self._own()
+        service.administration.set_operational(device, operational=True, status_msg="active")
+        service.dispatchers[device].wake()
+
+    def _own(self) -> Service:
+        if self.service is None:
+            raise RuntimeError("this service runs in another process: use it there, or the `qpu` command")
+        return self.service
 
     def close(self) -> None:
         """Stop the service: what runs is settled, a temporary one leaves nothing behind. Safe to call twice."""
@@ -158,10 +172,10 @@ def _keys(service: Service, data: Path) -> dict[str, str]:
     stored = data / "keys.json"
     if stored.exists():
         return json.loads(stored.read_text(encoding="utf-8"))
-    service.tenancy.create_tenant(_LOCAL, max_queued_jobs=100_000)
+    service.administration.create_tenant(_LOCAL, max_queued_jobs=100_000)
     keys = {
-        "token": service.tenancy.create_key(_LOCAL),
-        "operator_token": service.tenancy.create_key(_LOCAL, principal=_OPERATOR, role=Role.OPERATOR),
+        "token": service.administration.create_key(_LOCAL),
+        "operator_token": service.administration.create_key(_LOCAL, principal=_OPERATOR, role=Role.OPERATOR),
     }
     _write_private(stored, json.dumps(keys))
     return keys

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from rich.table import Table
 
 import qpu_sdk
 from qpu_sdk.credentials import Credentials, save_profile
+from qpu_sdk.demo import run_demo
 from qpu_sdk.errors import QPUError
 from qpu_sdk.provider import QPUProvider
 from qpu_sdk.wire.models import ProgramKind
@@ -149,6 +151,19 @@ def usage(profile: Profile = "default") -> None:
     )
     rows = [(str(q.resource), str(q.window), q.limit, q.reserved, q.spent, q.free) for q in report.quotas]
     _table(("quota", "per", "limit", "reserved", "spent", "free"), rows)
+
+
+@app.command()
+def demo(
+    circuits: Annotated[
+        Path | None, typer.Option(help="Folder with OpenQASM 2 files; by default examples/circuits, if it is there.")
+    ] = None,
+    picture: Annotated[Path, typer.Option(help="Where the picture of the chip goes.")] = Path("out/chip.png"),
+) -> None:
+    """Two tenants share one chip, in this terminal."""
+    here = Path("examples/circuits")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    run_demo(circuits or (here if here.is_dir() else None), picture, _out)
 
 
 @app.command()

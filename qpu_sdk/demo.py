@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from qiskit import QuantumCircuit, qasm2, transpile
+from qiskit import QuantumCircuit, qasm2, qasm3, transpile
 from qiskit.circuit.library import qaoa_ansatz
 from qiskit.quantum_info import SparsePauliOp, Statevector, hellinger_fidelity
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -37,6 +38,10 @@ SEED: Final = 7
 QUOTA_SHOTS: Final = 20_000
 """Of the second tenant, a day: enough for its part, not for more."""
 
+_NEGLIGIBLE: Final = 1e-9
+_OUTCOMES: Final = 2
+"""How many of the likeliest outcomes are shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
@@ -47,8 +52,17 @@ class Algorithm:
 
     def ideal(self) -> dict[str, float]:
         """Probability of each outcome on a perfect device."""
-        bare = self.circuit.remove_final_measurements(inplace=False)
-        return Statevector(bare).probabilities_dict()
+        bare = self.circuit.copy_empty_like()
+        qubit_of: dict[int, int] = {}
+        for instruction in self.circuit.data:
+            if instruction.operation.name == "measure":
+                clbit = self.circuit.find_bit(instruction.clbits[0]).index
+                qubit_of[clbit] = self.circuit.find_bit(instruction.qubits[0]).index
+            elif instruction.operation.name != "barrier":
+                bare.append(instruction)
+        measured = [qubit_of[clbit] for clbit in sorted(qubit_of)]
+        probabilities = Statevector(bare).probabilities_dict(measured)
+        return {str(outcome): float(p) for outcome, p in probabilities.items() if p > _NEGLIGIBLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,7 @@ class Ran:
 
     tenant: str
     algorithm: Algorithm
+    isa: QuantumCircuit
     job: QPUJob
 
     def fidelity(self) -> float:
@@ -72,7 +87,7 @@ def counts_of(job: QPUJob) -> dict[str, int]:
 def algorithms(folder: Path | None) -> tuple[list[Algorithm], list[Algorithm]]:
     """What the first and the second tenant run: OpenQASM files where there are some, and circuits built here."""
     files = sorted(folder.glob("*.qasm")) if folder is not None and folder.is_dir() else []
-    read = [Algorithm(file.stem, qasm2.load(file)) for file in files]
+    read = [Algorithm(file.stem, read_openqasm(file)) for file in files]
     built = [
         Algorithm("ghz", ghz(5)),
         Algorithm("bernstein_vazirani", bernstein_vazirani("1011")),
@@ -83,6 +98,12 @@ def algorithms(folder: Path | None) -> tuple[list[Algorithm], list[Algorithm]]:
     if not read:
         return built[:3], built
     return read, built
+
+
+def read_openqasm(file: Path) -> QuantumCircuit:
+    """A circuit from a file in OpenQASM 2 or 3, whichever it says it is."""
+    text = file.read_text(encoding="utf-8")
+    return qasm3.loads(text) if "OPENQASM 3" in text else qasm2.loads(text)
 
 
 def ghz(num_qubits: int) -> QuantumCircuit:
@@ -167,18 +188,27 @@ def run_demo(circuits: Path | None, picture: Path | None, out: Console) -> None:
         try:
             _tell_device(operator, out)
             work = dict(zip(providers, algorithms(circuits), strict=True))
+            service.pause(DEVICE)
             ran = _submit_together(providers, work, out)
+            service.resume(DEVICE)
             for one in ran:
                 one.job.result()
             batch = _fullest(watcher.batches(DEVICE))
             _tell_batch(operator, batch, picture, out)
-            _tell_results(providers, ran, batch, out)
+            alone = _run_alone(operator.backend(DEVICE), ran)
+            for tenant in providers:
+                _tell_results(tenant, [one for one in ran if one.tenant == tenant], alone, out)
             _tell_refusal(providers["bob"], work["bob"][0], out)
             _tell_usage(providers, out)
         finally:
             for provider in (*providers.values(), watcher):
                 provider.close()
-    out.print(f"\n{time.perf_counter() - started:.1f} s in all.", highlight=False)
+    out.print(
+        "F: Hellinger fidelity with the ideal; alone: same qubits, same seed, empty chip; near: other tenants in the\n"
+        "batch; loss: predicted loss of success to them. "
+        f"{time.perf_counter() - started:.1f} s in all.",
+        highlight=False,
+    )
 
 
 def _tell_device(provider: QPUProvider, out: Console) -> None:
@@ -201,14 +231,18 @@ def _submit_together(
 
     def submit(tenant: str) -> list[Ran]:
         return [
-            Ran(tenant, algorithm, backend.run(isa, shots=SHOTS, seed_simulator=SEED))
+            Ran(tenant, algorithm, isa, backend.run(isa, shots=SHOTS, seed_simulator=SEED))
             for algorithm, backend, isa in ready[tenant]
         ]
 
     with ThreadPoolExecutor(len(providers)) as threads:
         ran = [one for jobs in threads.map(submit, providers) for one in jobs]
     counts = ", ".join(f"{tenant} {len(jobs)}" for tenant, jobs in ready.items())
-    out.print(f"\nsubmitted: {counts} jobs of {SHOTS} shots, each transpiled once, for a shape and not for a place")
+    out.print(
+        f"\nWhile the chip is busy, jobs of {SHOTS} shots come in ({counts}), each\n"
+        "transpiled once, for a shape and not for a place.",
+        highlight=False,
+    )
     return ran
 
 
@@ -232,43 +266,40 @@ def _tell_batch(provider: QPUProvider, batch: BatchDocument, picture: Path | Non
         out.print(f"picture: {picture}", highlight=False)
 
 
-def _tell_results(
-    providers: dict[str, QPUProvider], ran: list[Ran], batch: BatchDocument, out: Console
-) -> None:
-    """Each tenant's results, and for the jobs of the shared batch the same circuit on the same qubits, alone."""
-    shared = {one.job_id: one for one in batch.placements}
-    for tenant, provider in providers.items():
-        device = provider.backend(DEVICE)
-        table = Table("algorithm", "qubits", "F together", "F alone", "neighbours", "predicted loss", "device s", "credits")
-        mine = [one for one in ran if one.tenant == tenant]
-        alone = {one.job.job_id(): _alone(device, one) for one in mine if one.job.job_id() in shared and tenant == "alice"}
-        for one in mine:
-            record = one.job.metering()
-            solo = alone.get(one.job.job_id())
-            table.add_row(
-                one.algorithm.name,
-                " ".join(map(str, record.placement or [])),
-                f"{one.fidelity():.3f}",
-                "" if solo is None else f"{solo.fidelity():.3f}",
-                str(record.co_tenants),
-                "" if record.crosstalk_loss is None else f"{100 * record.crosstalk_loss:.1f} points",
-                f"{record.device_us / 1e6:.2f}",
-                f"{record.price_micro / 1e6:.3f}",
-            )
-        out.rule(f"[bold]what {tenant} sees")
-        out.print(table)
-        top = mine[0]
-        best = sorted(counts_of(top.job).items(), key=lambda item: -item[1])[:4]
-        ideal = sorted(top.algorithm.ideal().items(), key=lambda item: -item[1])[:4]
-        out.print(f"{top.algorithm.name}: measured {dict(best)}", highlight=False)
-        out.print(f"{'ideal':>{len(top.algorithm.name)}}: {{{', '.join(f'{k!r}: {v * SHOTS:.0f}' for k, v in ideal)}}}", highlight=False)
+def _run_alone(device: Any, ran: list[Ran]) -> dict[str, Ran]:
+    """Every job once more, on the qubits it had, with the same seed, on an otherwise empty chip."""
+    again: dict[str, Ran] = {}
+    for one in ran:
+        region = one.job.metering().placement
+        pinned = transpile(one.isa, device, initial_layout=region, optimization_level=0, seed_transpiler=SEED)
+        job = device.run(pinned, shots=SHOTS, seed_simulator=SEED, isolation="exclusive")
+        again[one.job.job_id()] = Ran(one.tenant, one.algorithm, pinned, job)
+    return again
 
 
-def _alone(device: Any, one: Ran) -> Ran:
-    """The same algorithm on the qubits it had, on an otherwise empty chip."""
-    region = one.job.metering().placement
-    isa = transpile(one.algorithm.circuit, device, initial_layout=region, seed_transpiler=SEED, optimization_level=3)
-    return Ran(one.tenant, one.algorithm, device.run(isa, shots=SHOTS, seed_simulator=SEED, isolation="exclusive"))
+def _tell_results(tenant: str, ran: list[Ran], alone: dict[str, Ran], out: Console) -> None:
+    """What a tenant may see: its counts, its qubits, its bill, what its neighbours cost it; nothing of them."""
+    out.rule(f"[bold]what {tenant} sees")
+    counts = Table("algorithm", "outcome", "measured", "ideal", box=SIMPLE_HEAD)
+    bill = Table("algorithm", "qubits", "F", "F alone", "near", "loss", "s", "credits", box=SIMPLE_HEAD)
+    for one in ran:
+        measured, ideal = counts_of(one.job), one.algorithm.ideal()
+        for rank, outcome in enumerate(sorted(ideal, key=lambda key: -ideal[key])[:_OUTCOMES]):
+            name = "" if rank else one.algorithm.name
+            counts.add_row(name, outcome, str(measured.get(outcome, 0)), f"{ideal[outcome] * SHOTS:.0f}")
+        record = one.job.metering()
+        bill.add_row(
+            one.algorithm.name,
+            " ".join(map(str, record.placement or [])),
+            f"{one.fidelity():.3f}",
+            f"{alone[one.job.job_id()].fidelity():.3f}",
+            str(record.co_tenants),
+            f"{100 * (record.crosstalk_loss or 0.0):.1f} %",
+            f"{record.device_us / 1e6:.2f}",
+            f"{record.price_micro / 1e6:.3f}",
+        )
+    out.print(counts)
+    out.print(bill)
 
 
 def _tell_refusal(provider: QPUProvider, algorithm: Algorithm, out: Console) -> None:
@@ -283,7 +314,7 @@ def _tell_refusal(provider: QPUProvider, algorithm: Algorithm, out: Console) -> 
 
 
 def _tell_usage(providers: dict[str, QPUProvider], out: Console) -> None:
-    table = Table("tenant", "jobs", "shots", "device s", "credits", "quota left")
+    table = Table("tenant", "jobs", "shots", "device s", "credits", "quota left", box=SIMPLE_HEAD)
     for tenant, provider in providers.items():
         usage = provider.usage()
         left = ", ".join(f"{quota.free} {quota.resource} this {quota.window}" for quota in usage.quotas) or "no limit"

@@ -252,9 +252,8 @@ class QPUProvider:
         Raises:
             ForbiddenError: the key is not an operator's.
         """
-        params = {"limit": str(limit)}
         path = f"/operations/{quoted(device)}/batches"
-        return self._connection.transport.get(path, BatchPage, params=params).batches
+        return self._connection.transport.get(path, BatchPage, {"limit": limit}).batches
 
     def usage(self) -> UsageReport:
         """What the tenant used and paid, and what its quotas leave."""

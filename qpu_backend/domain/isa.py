@@ -118,9 +118,11 @@ def _check_sizes(index: int, circuit: IsaCircuit, target: IsaTarget) -> None:
 
 def _check_body(index: int, circuit: IsaCircuit, body: Operations, target: IsaTarget) -> None:
     # Distinct (operation, qubits) are few, however long the circuit is.
-    for row in np.unique(np.stack([body["code"].astype(np.int64), body["q0"], body["q1"]], axis=1), axis=0).tolist():
-        op = Op(row[0])
-        qubits = tuple(circuit.qubits[local] for local in row[1:] if local >= 0)
+    columns = np.stack([body["code"].astype(np.int64), body["q0"], body["q1"]], axis=1)
+    distinct: list[tuple[int, int, int]] = np.unique(columns, axis=0).tolist()
+    for code, *local in distinct:
+        op = Op(code)
+        qubits = tuple(circuit.qubits[position] for position in local if position >= 0)
         if op not in target.basis and op is not Op.BARRIER:
             known = ", ".join(sorted(name_of(known) for known in target.basis))
             raise NotIsa(
@@ -191,14 +193,16 @@ def _check_values(index: int, circuit: IsaCircuit, body: Operations) -> None:
 
 def _check_bound_angles(pub: int, index: int, circuit: IsaCircuit, table: NDArray[np.float64]) -> None:
     for body in _bodies(circuit):
-        for row in body[(body["code"] == Op.RZZ) & (body["slot"] >= 0)]:
-            outside = _outside_bounds(table[:, int(row["slot"])])
+        rows = body[(body["code"] == Op.RZZ) & (body["slot"] >= 0)]
+        slots: list[int] = rows["slot"].tolist()
+        for position, slot in enumerate(slots):
+            outside = _outside_bounds(table[:, slot])
             if outside.any():
                 binding = int(np.argmax(outside))
-                qubits = (circuit.qubits[int(row["q0"])], circuit.qubits[int(row["q1"])])
+                qubits = (circuit.qubits[int(rows["q0"][position])], circuit.qubits[int(rows["q1"][position])])
                 raise NotIsa(
                     f"binding {binding} of pub {pub} gives circuit {index} {_RZZ_FAULT}: rzz on {qubits}, "
-                    f"{table[binding, int(row['slot'])]:g}",
+                    f"{table[binding, slot]:g}",
                     circuit=index,
                     operation="rzz",
                     qubits=qubits,

@@ -1,8 +1,8 @@
 """How expectation values are measured: grouping of Pauli terms into bases, and estimates with their errors from shots.
 
-Terms that agree qubit by qubit are measured together in one basis (qubit-wise commutation). What is measured together is
-correlated, so the error of an observable comes from the spread of its whole weighted sum over the shots of a basis; different
-bases are independent and their variances add.
+Terms that agree qubit by qubit are measured together in one basis (qubit-wise commutation). What is measured together
+is correlated, so the error of an observable comes from the spread of its whole weighted sum over the shots of a basis;
+different bases are independent and their variances add.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qpu_backend.domain.errors import InvalidRequest, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
+
+    from numpy.typing import NDArray
 
 _LETTERS: Final = "IXYZ"
 _CHUNK: Final = 1 << 22
@@ -59,7 +60,7 @@ class EstimationPlan:
         bases: what is measured.
         term_observable, term_basis: int32 ``(num_terms,)``, sorted by observable, then basis.
         term_weight: float64 ``(num_terms,)``.
-        term_mask: uint8 ``(num_terms, n)``: bit ``k`` (of byte ``k // 8``) says that qubit ``k`` of the basis takes part.
+        term_mask: uint8 ``(num_terms, n)``: bit ``k`` (of byte ``k // 8``): qubit ``k`` of the basis takes part.
     """
 
     pairs: tuple[tuple[int, int], ...]
@@ -107,7 +108,8 @@ class EstimationPlan:
         """Inverse of :meth:`to_document`."""
         pairs = tuple((binding, observable) for binding, observable in document["pairs"].tolist())
         bases = tuple(MeasurementBasis(paulis, tuple(qubits)) for paulis, qubits in document["bases"])
-        return cls(**{**document, "pairs": pairs, "bases": bases})
+        fields: dict[str, Any] = {**document, "pairs": pairs, "bases": bases}
+        return cls(**fields)
 
 
 def plan_estimation(
@@ -226,8 +228,8 @@ def expectations(
         bits: per ``(binding, basis)``, uint8 ``(shots, nbytes)`` as in :class:`qpu_sdk.wire.results.ShotsOfPub`.
 
     Returns:
-        ``(evs, stds)``, float64 ``(num_pairs,)`` each, in the order of ``plan.pairs``. ``stds`` are standard errors from the
-        sample variance; a single shot has none, and its largest possible deviation Σ|weight| is reported.
+        ``(evs, stds)``, float64 ``(num_pairs,)`` each, in the order of ``plan.pairs``. ``stds`` are standard errors
+        from the sample variance; a single shot has none, and its largest possible deviation Σ|weight| is reported.
     """
     evs = np.zeros(len(plan.pairs))
     variances = np.zeros(len(plan.pairs))

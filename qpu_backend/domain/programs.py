@@ -1,4 +1,4 @@
-"""A job as the list of things to run: pubs expanded to executions of circuit variants, with the plan to read their shots."""
+"""A job as the list of things to run: pubs become executions of circuit variants, with the plan to read their shots."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qpu_backend.domain.errors import CircuitRefused, InvalidRequest, TooLarge
 from qpu_backend.domain.observables import EstimationPlan, MeasurementBasis, Observable, plan_estimation
@@ -18,6 +17,8 @@ from qpu_backend.physics.circuit import Conditional, IsaCircuit, Op, Operations,
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
+
+    from numpy.typing import NDArray
 
 Kind = Literal["circuits", "sampler", "estimator"]
 
@@ -123,7 +124,8 @@ def expand(
         circuits: checked ones (:func:`qpu_backend.domain.isa.check`).
         pubs: in the client's order.
         usable_qubits: backend qubits that observables may name.
-        default_shots, default_precision: for pubs that say nothing.
+        default_shots: for pubs that say nothing.
+        default_precision: for estimator pubs that say nothing.
         max_shots: per execution.
         max_executions: of the job.
 

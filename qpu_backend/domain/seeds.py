@@ -1,4 +1,4 @@
-"""Which random seed each piece of a job gets: a function of the job's seed and the piece's place in the job, of nothing else.
+"""Which random seed each piece of a job gets: a function of the job's seed and the piece's place in it, no more.
 
 Circuits of different jobs never share a seed or a run, so a job's counts do not depend on strangers.
 """
@@ -9,8 +9,8 @@ import hashlib
 from typing import Final
 
 SEED_BOUND: Final = 2**63
-"""Seeds are ``0 ≤ seed < 2**63``: what the wire and an SQL integer hold. Aer (0.18) takes them as unsigned 64-bit numbers and
-uses every bit: seeds that differ only above bit 31 give different shots."""
+"""Seeds are ``0 ≤ seed < 2**63``: what the wire and an SQL integer hold. Aer (0.18) takes each of them as it is and
+uses all its bits: seeds that differ only above bit 31 give different shots."""
 
 
 def derive_seed(job_seed: int, pub: int = 0, binding: int = 0, basis: int = 0, slice_index: int = 0) -> int:

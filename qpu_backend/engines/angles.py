@@ -1,4 +1,8 @@
-"""Parameters of a circuit → slots, and bindings → the table of angles those slots stand for (Qiskit side, in the child)."""
+"""Parameters of a circuit → slots, and bindings → the table of angles that the slots stand for. Runs in the child."""
+
+# Qiskit ships no types.
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false
 
 from __future__ import annotations
 
@@ -13,13 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WORTH_A_CLOSER_LOOK: Final = 16
-"""From so many bindings on it pays to find out that an expression is affine and to evaluate it as arrays."""
+"""From so many bindings on it pays to find out that an expression is affine, and to evaluate it as arrays."""
 _PROBES: Final = (1.371, -0.617)
 """Where a supposedly affine expression is compared with the true one, besides zero."""
 
 
 class AngleSlots:
-    """The distinct parametric angles of one circuit, numbered by first use: one slot a plain parameter or expression."""
+    """The distinct parametric angles of one circuit, numbered by first use: one slot a parameter or expression."""
 
     def __init__(self, circuit: int) -> None:
         self._circuit = circuit
@@ -121,8 +125,8 @@ def _value_at(expression: Any, parameters: list[Any], row: list[float]) -> float
 def _as_affine(expression: Any, parameters: list[Any]) -> tuple[float, NDArray[np.float64]] | None:
     """``(offset, slopes)`` when the expression is ``offset + Σ slope·parameter``, else ``None``.
 
-    A transpiled circuit's angles nearly always are. Symbolic gradients of kinked functions may claim to be constant, so the
-    form is compared with the expression at further points.
+    A transpiled circuit's angles nearly always are. Symbolic gradients of kinked functions may claim to be constant, so
+    the form is compared with the expression at further points.
     """
     slopes: list[float] = []
     for parameter in parameters:

@@ -1,5 +1,9 @@
 """What an ``if_else`` asks, in every form Qiskit writes it, as "these bits equal this number"."""
 
+# Qiskit ships no types.
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace

@@ -1,21 +1,24 @@
-"""What goes into a decoding child and what comes out of it, as values; the frames between them, and the check of every answer.
+"""What goes into a decoding child and what comes out of it: values, their frames, and the check of every answer.
 
-A child reads hostile bytes and may be compromised, so its answer is as untrusted as the client: :func:`read_answer` checks each
-shape and range before a value of it is used. Nothing here imports Qiskit.
+A child reads hostile bytes and may be compromised, so its answer is as untrusted as the client: :func:`read_answer`
+checks each shape and range before a value of it is used. Nothing here imports Qiskit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from qpu_backend.engines.invalid_circuit import REFUSALS, DecodingFailed, InvalidCircuit
+from qpu_backend.engines.invalid_circuit import REFUSALS, DecodingFailed
 from qpu_backend.physics.circuit import OPERATION, TWO_QUBIT_GATES, IsaCircuit, Op, Operations
 from qpu_sdk.wire.codec import pack, unpack
 from qpu_sdk.wire.errors import MalformedPayload
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Codec = Literal["qpy+zlib", "qasm3"]
 
@@ -159,11 +162,11 @@ def _checked(document: dict[str, Any], request: DecodingRequest, limits: Decodin
 def _checked_circuit(document: dict[str, Any], limits: DecodingLimits) -> IsaCircuit:
     circuit = IsaCircuit.from_document(document)
     qubits, clbits = circuit.qubits, circuit.num_clbits
-    _require(_are_integers(qubits, limits.max_qubits) and all(a < b for a, b in zip(qubits, qubits[1:], strict=False)))
+    _require(_are_integers(qubits, limits.max_qubits) and all(a < b for a, b in pairwise(qubits)))
     _require(_are_integers((clbits,), limits.max_clbits + 1))
     _require(_are_integers((circuit.num_slots,), limits.max_operations + 1))
     for register in circuit.registers:
-        _require(isinstance(register.name, str) and _are_integers(register.clbits, clbits))
+        _require(type(register.name) is str and _are_integers(register.clbits, clbits))
     for group in circuit.groups:
         _require(_are_integers(group, len(qubits)) and len(set(group)) == len(group))
     count = len(circuit.operations)
@@ -184,7 +187,7 @@ def _require_operations(body: Operations, circuit: IsaCircuit, *, below: int) ->
     barrier, branch, measure = code == Op.BARRIER, code == Op.IF, code == Op.MEASURE
     pair = np.isin(code, [int(op) for op in TWO_QUBIT_GATES])
     acts = ~barrier & ~branch
-    _require(bool((code <= max(Op)).all() and np.isfinite(body["value"]).all()))
+    _require(bool(np.all(code <= max(Op))) and bool(np.isfinite(body["value"]).all()))
     _require(bool(np.where(acts, (q0 >= 0) & (q0 < len(circuit.qubits)), q0 == -1).all()))
     _require(bool(np.where(pair, (q1 >= 0) & (q1 < len(circuit.qubits)) & (q1 != q0), q1 == -1).all()))
     _require(bool(np.where(measure, (clbit >= 0) & (clbit < circuit.num_clbits), clbit == -1).all()))

@@ -1,7 +1,12 @@
-"""Clients' bytes → circuits as values. Runs only in a limited child (:mod:`qpu_backend.engines.zygote`), never in the server.
+"""Clients' bytes → circuits as values. Runs only in a limited child (:mod:`qpu_backend.engines.zygote`).
 
-The only readers are ``qiskit.qpy.load`` and ``qiskit.qasm3.loads``: the other OpenQASM loaders open files named by ``include``.
+The only readers are ``qiskit.qpy.load`` and ``qiskit.qasm3.loads``: the other OpenQASM loaders open files that
+``include`` names.
 """
+
+# Qiskit ships no types.
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false
 
 from __future__ import annotations
 
@@ -13,11 +18,11 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.qpy.common import QPY_VERSION
 
 from qpu_backend.engines.invalid_circuit import (
-    TooMuchDeclared,
     DecodingFailed,
     InvalidBindings,
     InvalidCircuit,
     MalformedCircuit,
+    TooMuchDeclared,
 )
 from qpu_backend.engines.lowering import Lowering, OperationBudget
 

@@ -1,7 +1,7 @@
 """The pool of limited children that read clients' circuits: the server itself never decodes a byte of them.
 
-A child has no environment, no descriptor but its socket, a bounded address space and two seconds a request. One that dies or
-oversteps is a refusal for the request it was serving, and is replaced. No Qiskit is imported on this side.
+A child has no environment, no descriptor but its socket, a bounded address space and two seconds a request. One that
+dies or oversteps is a refusal for the request it was serving, and is replaced. No Qiskit is imported on this side.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class DecodingPool:
             if child is not None:
                 self._nursery.bury(child)
             if self._closed:
-                raise DecodingUnavailable("the decoding pool is closed")
+                raise DecodingUnavailable("the decoding pool is closed")  # noqa: TRY301 - the place goes back below
             return self._nursery.fork()
         except BaseException:
             self._idle.put(None)
@@ -152,7 +152,7 @@ class DecodingPool:
 
 
 def _is_alive(child: Child) -> bool:
-    """Whether an idle child still holds its end of the socket: silence is life, an end of file or stray bytes are not."""
+    """Whether an idle child still holds its end: silence is life, an end of file or stray bytes are not."""
     child.connection.settimeout(0)
     try:
         child.connection.recv(1, socket.MSG_PEEK)

@@ -1,8 +1,12 @@
 """Whether a gate that an OpenQASM program defines itself is the standard gate of that name.
 
-``stdgates.inc`` lacks ``ecr`` and ``rzz``, so every program for such a device, Qiskit's own exports included, spells them out.
-The name alone proves nothing: the unitaries are compared.
+``stdgates.inc`` lacks ``ecr`` and ``rzz``, so every program for such a device, Qiskit's own exports included, spells
+them out. The name alone proves nothing: the unitaries are compared.
 """
+
+# Qiskit ships no types.
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from qiskit.circuit import Gate
 from qiskit.circuit.library import ECRGate, RZZGate, SXGate
 from qiskit.quantum_info import Operator
 
-_STANDARD: Final[dict[str, tuple[type[Gate], int, int]]] = {
+_STANDARD: Final[dict[str, tuple[Any, int, int]]] = {
     "ecr": (ECRGate, 2, 0),
     "rzz": (RZZGate, 2, 1),
     "sx": (SXGate, 1, 0),

@@ -1,8 +1,12 @@
-"""Qiskit's circuit → :class:`~qpu_backend.physics.circuit.IsaCircuit` (in the child): names, metadata and idle qubits fall away.
+"""Qiskit's circuit → :class:`~qpu_backend.physics.circuit.IsaCircuit`: names, metadata and idle qubits fall away.
 
-Supported: ``id rz sx x ecr cx cz rzz delay measure reset barrier``, ``if_else`` on a classical bit or register, and ``for_loop``
-over constants, which is unrolled. Whether a backend has the operation on those qubits is not asked here.
+Supported: ``id rz sx x ecr cx cz rzz delay measure reset barrier``, ``if_else`` on a classical bit or register, and
+``for_loop`` over constants, which is unrolled. Whether a backend has the operation on those qubits is not asked here.
 """
+
+# Qiskit ships no types.
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ from qiskit.circuit import (
 from qpu_backend.engines.angles import AngleSlots
 from qpu_backend.engines.conditions import read_condition
 from qpu_backend.engines.equivalence import means_standard_gate
-from qpu_backend.engines.invalid_circuit import TooMuchDeclared, InvalidAngle, MalformedCircuit, UnsupportedInstruction
+from qpu_backend.engines.invalid_circuit import InvalidAngle, MalformedCircuit, TooMuchDeclared, UnsupportedInstruction
 from qpu_backend.physics.circuit import ClassicalRegister, Conditional, IsaCircuit, Op, Operations, operations
 
 if TYPE_CHECKING:
@@ -112,7 +116,7 @@ class Lowering:
         )
         return self._compact(rows, registers)
 
-    # --- bodies ------------------------------------------------------------------------------------------------------------
+    # --- bodies ---
 
     def _body(self, body: QuantumCircuit, qubits: list[int], clbits: list[int], depth: int) -> list[Row]:
         if depth > _MAX_DEPTH:
@@ -187,7 +191,7 @@ class Lowering:
             raise InvalidAngle(f"circuit {self._index}: a delay lasts {duration_ns} ns", circuit=self._index)
         return _row(Op.DELAY, qubits[0], value=duration_ns)
 
-    # --- control flow --------------------------------------------------------------------------------------------------------
+    # --- control flow ---
 
     def _if_else(
         self, operation: IfElseOp, qubits: list[int], clbits: list[int], clbit_of: dict[Clbit, int], depth: int
@@ -195,7 +199,8 @@ class Lowering:
         condition = read_condition(operation.condition, clbit_of)
         if condition is None:
             raise self._unsupported("if_else", "its condition is not 'a bit or register equals a number'")
-        bodies = [self._body(block, qubits, clbits, depth + 1) for block in operation.blocks]
+        blocks: Any = operation.blocks
+        bodies = [self._body(block, qubits, clbits, depth + 1) for block in blocks]
         then_body, else_body = bodies[0], bodies[1] if len(bodies) > 1 else []
         if condition.negated:
             then_body, else_body = else_body, then_body
@@ -205,6 +210,9 @@ class Lowering:
         return [_row(Op.IF, aux=len(self._conditionals) - 1)]
 
     def _for_loop(self, operation: ForLoopOp, qubits: list[int], clbits: list[int], depth: int) -> list[Row]:
+        indexset: Any
+        parameter: Any
+        body: Any
         indexset, parameter, body = operation.params
         if not isinstance(indexset, (range, tuple, list)) or not isinstance(body, QuantumCircuit):
             raise self._unsupported("for_loop", "it does not run over constants")
@@ -220,7 +228,7 @@ class Lowering:
         shown = name if len(name) <= _SHOWN else name[:_SHOWN] + "…"
         return UnsupportedInstruction(f"circuit {self._index} uses {shown!r}: {reason}", circuit=self._index)
 
-    # --- the end -------------------------------------------------------------------------------------------------------------
+    # --- the end ---
 
     def _compact(self, rows: list[Row], registers: tuple[ClassicalRegister, ...]) -> IsaCircuit:
         """Keep the qubits that matter, and number them, the barriers and the slots by what is left."""
@@ -258,8 +266,8 @@ class Lowering:
     def _active_qubits(self, rows: list[Row]) -> list[int]:
         """Every qubit that can be excited, read or waited for, ascending.
 
-        What only idles in |0⟩ (``id delay reset``, as scheduling passes put on every wire) is dropped, unless a barrier lets
-        others wait for it: then its delays are part of their timing.
+        What only idles in |0⟩ (``id delay reset``, as scheduling passes put on every wire) is dropped, unless a barrier
+        lets others wait for it: then its delays are part of their timing.
         """
         passive = {int(Op.ID), int(Op.DELAY), int(Op.RESET)}
         active: set[int] = set()

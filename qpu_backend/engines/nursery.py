@@ -1,4 +1,4 @@
-"""The server's hold on the zygote: starts it, has children forked and buried, and starts another one when it is gone."""
+"""The server's hold on the zygote: starts it, has children forked and buried, and replaces it when it is gone."""
 
 from __future__ import annotations
 

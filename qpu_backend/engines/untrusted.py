@@ -1,7 +1,7 @@
-"""What is checked of a client's bytes before any child sees them: sizes, headers and includes, by reading, never by decoding.
+"""What is checked of a client's bytes before any child sees them: sizes, headers and includes. Nothing is decoded.
 
-The layout of QPY is Qiskit's (``qiskit.qpy``, versions 13 and later): a file header of 19 bytes, a type key, from version 16 a
-table of circuit offsets, then the circuits, each beginning with a header of 37 bytes that declares its sizes.
+The layout of QPY is Qiskit's (``qiskit.qpy``, versions 13 and later): a file header of 19 bytes, a type key, from
+version 16 a table of circuit offsets, then the circuits, each beginning with a header of 37 bytes that declares sizes.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import re
 import struct
 import zlib
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from qpu_backend.engines.invalid_circuit import (
-    TooMuchDeclared,
     ForbiddenInclude,
     MalformedCircuit,
+    TooMuchDeclared,
     UnsupportedQpyVersion,
 )
 
@@ -27,7 +27,7 @@ MIN_QPY_VERSION: Final = 13
 _TABLE_SINCE: Final = 16
 _MAGIC: Final = b"QISKIT"
 _FILE_HEADER: Final = struct.Struct("!6sBBBBQcc")
-"""Magic, version, three parts of Qiskit's version, number of circuits, symbolic encoding, type key (``q``: circuits)."""
+"""Magic, version, Qiskit's version in three parts, number of circuits, symbolic encoding, type key (``q``: circuits)."""
 _CIRCUIT_HEADER: Final = struct.Struct("!H1cHIIQIQI")
 """Sizes of name and phase, then qubits, clbits, size of metadata, registers, instructions, variables."""
 
@@ -43,7 +43,7 @@ _MAX_DIGITS: Final = 9
 
 
 def inflate(data: bytes, limits: DecodingLimits) -> bytes:
-    """zlib stream → bytes, never more than ``limits.max_inflated_bytes`` of them.
+    """A zlib stream → bytes, never more than ``limits.max_inflated_bytes`` of them.
 
     Raises:
         MalformedCircuit: not one complete zlib stream.
@@ -64,7 +64,7 @@ def inflate(data: bytes, limits: DecodingLimits) -> bytes:
 def check_qpy_header(qpy: bytes, limits: DecodingLimits, max_version: int) -> int:
     """Refuse QPY by what its headers declare; return the number of circuits.
 
-    From version 16 on every circuit's header is read, before that the first one's: the others can only be reached by decoding.
+    From version 16 on every circuit's header is read; before, the first one's: the others are only reached by decoding.
 
     Raises:
         MalformedCircuit: not QPY, or truncated.
@@ -142,7 +142,7 @@ def read_qasm3(data: bytes, limits: DecodingLimits) -> list[str]:
         raise MalformedCircuit("the circuits are not a JSON list of OpenQASM 3 programs in UTF-8") from None
     if not isinstance(document, list) or not document:
         raise MalformedCircuit("the circuits are not a JSON list of OpenQASM 3 programs")
-    entries: list[Any] = document
+    entries = cast("list[object]", document)
     if len(entries) > limits.max_circuits:
         raise TooMuchDeclared(f"{len(entries)} circuits are more than the limit of {limits.max_circuits} a job")
     programs: list[str] = []
@@ -156,8 +156,8 @@ def read_qasm3(data: bytes, limits: DecodingLimits) -> list[str]:
 
 
 def _check_includes(program: str, circuit: int) -> None:
-    # Read twice, so that neither a quote in a comment nor a comment in a quote can hide one. (The importer opens no file for
-    # any include either, and a child cannot open files at all.)
+    # Read twice, so that neither a quote in a comment nor a comment in a quote can hide one. (The importer opens no
+    # file for any include either, and a child cannot open files at all.)
     for text in (program, _COMMENT.sub(" ", program)):
         for match in _INCLUDE.finditer(text):
             if match.group(1) not in _ALLOWED_INCLUDE:

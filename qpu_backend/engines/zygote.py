@@ -1,14 +1,19 @@
-"""The process that decoding children are forked from: Qiskit imported and warm, no secret, no client's byte ever read here.
+"""The process that decoding children are forked from: Qiskit is warm here, and no client's byte is ever read.
 
     server ── control socket ──► zygote ── fork ──► child ── its own socket, passed in ──► server
 
-It is started by :mod:`qpu_backend.engines.nursery` as a program of its own (not through ``multiprocessing``, which would
-run the main script again), with an empty environment. A fork takes milliseconds where a fresh start takes a second.
+It is started by :mod:`qpu_backend.engines.nursery` as a program of its own (not through ``multiprocessing``, which
+would run the main script again), with an empty environment. A fork takes milliseconds, a fresh start a second.
 
-Control messages are 9 bytes: ``F`` + 8 (fork; the child's socket travels as ancillary data) and ``K`` + process id (kill and
-bury). Each is answered by 8 bytes: the process id, or zero. Only the zygote kills, and it buries only when told, so a process id
-can never have passed to a stranger. When the control socket closes, for whatever reason, the zygote kills its children and ends.
+Orders are 9 bytes: ``F`` + 8 (fork; the child's socket travels as ancillary data) and ``K`` + process id (kill and
+bury). Each is answered by 8 bytes: the process id. Only the zygote kills, and it buries only when told, so a process
+id can never have passed to a stranger. When the control socket closes, for whatever reason, the zygote kills its
+children and ends.
 """
+
+# Qiskit ships no types.
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false
 
 from __future__ import annotations
 
@@ -35,6 +40,17 @@ from qpu_sdk.wire.codec import pack, unpack
 
 _CHILD_SOCKET: Final = 3
 _MAX_REQUEST_BYTES: Final = 1 << 30
+_WARM_PROGRAM: Final = """OPENQASM 3.0;
+include "stdgates.inc";
+input float[64] a;
+qubit[2] q;
+bit[2] c;
+gate ecr a, b { s a; sx b; cx a, b; x a; }
+rz(a) q[0];
+ecr q[0], q[1];
+c = measure q;
+if (c[0]) { x q[1]; }
+"""
 _GRACE_S: Final = 1.0
 """A child ends itself so long after the server should have killed it: for when there is no server any more."""
 
@@ -158,10 +174,7 @@ def _warm_up() -> None:
     qpy.dump(circuit, document)
     request = {"codec": "qpy+zlib", "qpy": document.getvalue(), "pubs": [], "dt_ns": 1.0}
     limits = {"max_qubits": 10, "max_clbits": 10, "max_operations": 100, "max_angles": 10}
-    programs = [
-        'OPENQASM 3.0;\ninclude "stdgates.inc";\ninput float[64] a;\nqubit[2] q;\nbit[2] c;\n'
-        "gate ecr a, b { s a; sx b; cx a, b; x a; }\nrz(a) q[0];\necr q[0], q[1];\nc = measure q;\nif (c[0]) { x q[1]; }\n"
-    ]
+    programs = [_WARM_PROGRAM]
     answer({**request, "limits": limits})
     answer({**request, "codec": "qasm3", "programs": programs, "limits": limits})
     answer({**request, "qpy": b"", "limits": limits})

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qpu_backend.physics.circuit import OP_OF_CODE, ONE_QUBIT_GATES, TWO_QUBIT_GATES, Op
+from qpu_backend.physics.circuit import ONE_QUBIT_GATES, OP_OF_CODE, SYMMETRIC_GATES, TWO_QUBIT_GATES, Op
 from qpu_backend.physics.errors import InvalidSnapshot, NotCalibrated
 
 SNAPSHOT_VERSION: Final = 1

@@ -93,6 +93,10 @@ class Dispatcher:
             self._changed.wait_for(lambda: not self._inflight, timeout=drain_s)
         self._lease.release()
 
+    def wake(self) -> None:
+        """Look at the queue now."""
+        self._notices.post([queue_topic(self._device_id)])
+
     def finished(self, batch_id: str) -> None:
         """A batch of this device has been settled or given up."""
         with self._changed:
@@ -129,9 +133,10 @@ class Dispatcher:
         with self._changed:
             if len(self._inflight) >= self._max_inflight:
                 return False
-        view, now_us = self._look()
-        if not view.jobs:
+        looked = self._look()
+        if looked is None or not looked[0].jobs:
             return False
+        view, now_us = looked
         shapes = {job.footprint.shape for job in view.jobs if job.footprint.shape is not None}
         device_view = self._fleet.device_view(self._device_id, shapes)
         started = time.perf_counter()
@@ -151,11 +156,14 @@ class Dispatcher:
             self._start(batch)
         return True
 
-    def _look(self) -> tuple[View, int]:
+    def _look(self) -> tuple[View, int] | None:
+        """The front of the queue and device time; None while the operator has closed the device."""
         with self._database.read() as connection:
             device = devices.read_device(connection, self._device_id)
             if device is None:
                 raise MissingRow("device", self._device_id)
+            if not device.operational:
+                return None
             self._fleet.refresh(connection, device)
             rows = jobs.queue_view(
                 connection, self._scope, self._device_id, per_tenant=_PER_TENANT, window=_WINDOW

@@ -102,6 +102,11 @@ def counts_of(outcome, num_clbits):
     return {format(word, f"0{num_clbits}b"): count for word, count in Counter(words.tolist()).items()}
 
 
+def ones_per_clbit(counts, num_clbits):
+    shots = sum(counts.values())
+    return np.array([sum(n for word, n in counts.items() if word[-1 - bit] == "1") for bit in range(num_clbits)]) / shots
+
+
 @pytest.mark.parametrize("region", REGIONS)
 @pytest.mark.parametrize("seed", range(4))
 def test_counts_equal_plain_aer_on_the_cut_backend(eagle, translate, random_isa, region, seed):
@@ -136,14 +141,17 @@ def test_counts_equal_plain_aer_with_reset_and_the_largest_seed(eagle, translate
     assert counts_of(outcome, 2) == reference.counts(circuit, 2000, 2**63 - 1)
 
 
-def test_trajectories_of_a_large_region_equal_plain_aer(eagle, translate, random_isa):
+def test_trajectories_of_a_large_region_agree_with_plain_aer(eagle, translate, random_isa):
+    """Not shot by shot: Aer samples an error per delay, and we merge delays. The error rate of every qubit agrees."""
     _, snapshot = eagle
     region = tuple(range(18, 30))
     reference = Cut(region)
     circuit = random_isa(np.random.default_rng(5), len(region), reference.pairs(), 60)
-    outcome = ours(snapshot, translate(circuit, region), region, 40, 11)
+    outcome = ours(snapshot, translate(circuit, region), region, 400, 11)
     assert outcome.method == "trajectories"
-    assert counts_of(outcome, len(region)) == reference.counts(circuit, 40, 11, method="statevector")
+    here = ones_per_clbit(counts_of(outcome, 12), 12)
+    there = ones_per_clbit(reference.counts(circuit, 400, 12, method="statevector"), 12)
+    assert np.abs(here - there).max() < 4 * np.sqrt(2 * 0.25 / 400)
 
 
 def test_the_comparison_notices_a_change_of_one_percent(eagle, translate, random_isa):
