@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from qiskit import QuantumCircuit, qasm2, qasm3, transpile
-from qiskit.circuit.library import qaoa_ansatz
+from qiskit.circuit.library import QFTGate, qaoa_ansatz
 from qiskit.quantum_info import SparsePauliOp, Statevector, hellinger_fidelity
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -132,16 +132,13 @@ def bernstein_vazirani(secret: str) -> QuantumCircuit:
 
 
 def qft(num_qubits: int) -> QuantumCircuit:
-    """The Fourier transform of a state with one frequency: ends in that frequency, 0101…"""
+    """A state with one frequency, and the inverse Fourier transform that reads it: ends in 0101…"""
     circuit = QuantumCircuit(num_qubits)
     frequency = sum(1 << bit for bit in range(0, num_qubits, 2))
     for qubit in range(num_qubits):
         circuit.h(qubit)
-        circuit.p(-2 * math.pi * frequency * 2**qubit / 2**num_qubits, qubit)
-    for target in reversed(range(num_qubits)):
-        circuit.h(num_qubits - 1 - target)
-        for control in range(target):
-            circuit.cp(math.pi / 2 ** (target - control), num_qubits - 1 - target, num_qubits - 1 - control)
+        circuit.p(2 * math.pi * frequency * 2**qubit / 2**num_qubits, qubit)
+    circuit.append(QFTGate(num_qubits).inverse(), range(num_qubits))
     circuit.measure_all()
     return circuit
 
@@ -216,9 +213,7 @@ def _tell_device(provider: QPUProvider, out: Console) -> None:
     out.print(f"\n[bold]{DEVICE}[/]: {document.description}\n{document.source}", highlight=False)
 
 
-def _submit_together(
-    providers: dict[str, QPUProvider], work: dict[str, list[Algorithm]], out: Console
-) -> list[Ran]:
+def _submit_together(providers: dict[str, QPUProvider], work: dict[str, list[Algorithm]], out: Console) -> list[Ran]:
     """Transpile everything for the shape it needs, then submit both tenants' jobs at the same time."""
     ready: dict[str, list[tuple[Algorithm, Any, QuantumCircuit]]] = {}
     for tenant, provider in providers.items():

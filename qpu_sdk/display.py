@@ -124,7 +124,8 @@ def draw_device(
             linewidths=0 if region is None else 4.0,
             zorder=2,
         )
-        axes.annotate(str(qubit), (x, y), ha="center", va="center", fontsize=7, color="white", zorder=3)
+        ink = _ink(node_scale.to_rgba(readout[qubit])) if usable else "black"
+        axes.annotate(str(qubit), (x, y), ha="center", va="center", fontsize=7, color=ink, zorder=3)
     handles = [
         Line2D([], [], marker="o", linestyle="none", markerfacecolor="none", markeredgewidth=3,
                markeredgecolor=_COLOURS[number % len(_COLOURS)], label=label)
@@ -223,6 +224,12 @@ def _text_style(document: BackendDocument, qubit: int, region: int | None) -> st
     if seen is None:
         return "dim strike"
     return "red" if seen.readout_error > 0.05 else "yellow" if seen.readout_error > 0.02 else "green"
+
+
+def _ink(background: Sequence[float]) -> str:
+    """Black on bright colours, white on dark ones (luminance after ITU-R BT.709)."""
+    red, green, blue = background[:3]
+    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.55 else "white"
 
 
 def _span(errors: Any) -> tuple[float, float]:

@@ -82,6 +82,7 @@ class QPUJob(JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[report
         """
         JobV1.__init__(self, None, document.id)
         self._document = document
+        self._state = document.state  # may be newer than the document: an event told it
         self._connection = connection
         self._find_backend = find_backend
         self._pubs = pubs
@@ -90,7 +91,7 @@ class QPUJob(JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[report
         self._result: Any = None
 
     def __repr__(self) -> str:
-        return f"<QPUJob {self._document.id} on {self._document.backend}: {self._document.state}>"
+        return f"<QPUJob {self._document.id} on {self._document.backend}: {self._state}>"
 
     def _repr_html_(self) -> str:
         return display.job_html(self._document)
@@ -142,14 +143,12 @@ class QPUJob(JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[report
     def document(self) -> JobDocument:
         """The job as the service tells it now; once final it never changes and is not asked for again."""
         if not self._document.state.final:
-            key = self._document.idempotency_key
-            latest = self._connection.transport.get(self._path(), JobDocument)
-            self._document = latest if latest.idempotency_key else latest.model_copy(update={"idempotency_key": key})
+            self._learn(self._connection.transport.get(self._path(), JobDocument))
         return self._document
 
     def status(self) -> JobStatus:
         """State now, as Qiskit names it."""
-        return STATUS_OF_STATE[self.document().state]
+        return STATUS_OF_STATE[self._state if self._state.final else self.document().state]
 
     def queue(self) -> WaitReason | None:
         """Why the job is not running yet and when it will; ``None`` once it runs."""
@@ -199,19 +198,20 @@ class QPUJob(JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[report
             QPUJobTimeoutError: the time is over; the job goes on.
         """
         del wait
-        if self._document.state.final:
+        if self._state.final:
             return
 
         def tell(event: JobEvent) -> None:
+            self._state = event.state
             if callback is not None:
                 callback(event.job_id, STATUS_OF_STATE[event.state], self)
 
         last = self._connection.events.wait(
             self._document.id, timeout_s=timeout, heard_since=self._heard_since, on_event=tell
         )
+        self._state = last.state
         if isinstance(last, JobDocument):
-            key = last.idempotency_key or self._document.idempotency_key
-            self._document = last.model_copy(update={"idempotency_key": key})
+            self._learn(last)
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the job and fetch its result.
@@ -233,7 +233,7 @@ class QPUJob(JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[report
         return self._result
 
     def _fetch_result(self) -> Result | PrimitiveResult[Any]:
-        if self._document.state in {JobState.FAILED, JobState.CANCELLED}:
+        if self._state in {JobState.FAILED, JobState.CANCELLED}:
             raise self._failure()
         body, etag = self._connection.transport.get_bytes(self._path("/result"), RESULT_MEDIA_TYPE)
         if etag is not None and etag != digest(body):
@@ -255,10 +255,11 @@ class QPUJob(JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[report
                 )
 
     def _failure(self) -> QPUJobError:
-        if self._document.state is JobState.CANCELLED:
-            return JobCancelledError(f"job {self._document.id} was cancelled")
-        reason = self._document.error_message or self._document.error_code or "the service did not say why"
-        return JobFailedError(f"job {self._document.id} failed: {reason}")
+        document = self.document()
+        if document.state is JobState.CANCELLED:
+            return JobCancelledError(f"job {document.id} was cancelled")
+        reason = document.error_message or document.error_code or "the service did not say why"
+        return JobFailedError(f"job {document.id} failed: {reason}")
 
     def cancel(self) -> bool:
         """Ask for cancellation: free while queued; a running batch is never cut, but its result is discarded.
@@ -270,8 +271,7 @@ class QPUJob(JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[report
             latest = self._connection.transport.post(self._path("/cancel"), JobDocument)
         except IllegalTransitionError:
             return False
-        key = latest.idempotency_key or self._document.idempotency_key
-        self._document = latest.model_copy(update={"idempotency_key": key})
+        self._learn(latest)
         return latest.state not in {JobState.DONE, JobState.FAILED}
 
     # --- Qiskit's two job interfaces both ask for these -------------------------------------------------------------
@@ -294,7 +294,12 @@ class QPUJob(JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[report
 
     def in_final_state(self) -> bool:
         """Whether nothing will change any more."""
-        return self.document().state.final
+        return self._state.final or self.document().state.final
+
+    def _learn(self, document: JobDocument) -> None:
+        key = document.idempotency_key or self._document.idempotency_key
+        self._document = document.model_copy(update={"idempotency_key": key})
+        self._state = document.state
 
     def _path(self, rest: str = "") -> str:
         return f"/jobs/{quoted(self._document.id)}{rest}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, cast
 
 from qpu_sdk.errors import InvalidRequestError
@@ -42,7 +42,7 @@ class ExecutionOptions(Mapping[str, Any]):
 
     def __setattr__(self, name: str, value: object) -> None:
         check = _CHECKS.get(name)
-        if check is None or name not in self.names():
+        if check is None or name not in self.__dataclass_fields__:
             raise InvalidRequestError(
                 f"{type(self).__name__} has no option {name!r}; it has {', '.join(sorted(self.names()))}", field=name
             )
@@ -53,7 +53,7 @@ class ExecutionOptions(Mapping[str, Any]):
     @classmethod
     def names(cls) -> frozenset[str]:
         """All options there are."""
-        return frozenset(field.name for field in fields(cls))
+        return frozenset(cls.__dataclass_fields__)
 
     @classmethod
     def coerce(cls, options: Mapping[str, Any] | None) -> Self:
@@ -78,15 +78,15 @@ class ExecutionOptions(Mapping[str, Any]):
         )
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self.names():
+        if name not in self.__dataclass_fields__:
             raise KeyError(name)
         return getattr(self, name)
 
     def __iter__(self) -> Iterator[str]:
-        return (field.name for field in fields(self))
+        return iter(self.__dataclass_fields__)
 
     def __len__(self) -> int:
-        return len(fields(self))
+        return len(self.__dataclass_fields__)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -122,7 +122,7 @@ class CircuitRules:
             )
         for count, limit, what in (
             (circuit.num_clbits, self.limits.max_clbits, "classical bits"),
-            (circuit.size(), self.limits.max_operations, "operations"),
+            (len(circuit.data), self.limits.max_operations, "operations"),
         ):
             if count > limit:
                 raise LimitExceededError(f"{field} has {count} {what}; the limit is {limit}", field=field)

@@ -11,6 +11,7 @@ The only file of ours that knows Qiskit Aer. Two ways, chosen by :func:`qpu_back
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from typing import Any, Final
 
@@ -211,11 +212,17 @@ def _run_trajectories(
     for q, qubit in enumerate(prepared.qubits):
         if qubit.prob_meas1_prep0 or qubit.prob_meas0_prep1:
             noise_model.add_readout_error(ReadoutError(readout_matrix(qubit)), [q])
-    result = _TRAJECTORIES.run(circuit, noise_model=noise_model, shots=shots, memory=True, seed_simulator=seed).result()
+    options = {"shots": shots, "memory": True, "seed_simulator": _scattered(seed)}
+    result = _TRAJECTORIES.run(circuit, noise_model=noise_model, **options).result()
     if not result.success:
         raise SimulationFailed(f"{result.status} {result.results[0].status}".strip())
     memory: list[str] = result.data(0)["memory"]
     return memory
+
+
+def _scattered(seed: int) -> int:
+    """A far-away seed: Aer gives shot i of a run of trajectories seed + i, so that the shots of seeds 1 and 2 would overlap."""
+    return int.from_bytes(hashlib.sha256(b"trajectories-1" + seed.to_bytes(8, "little")).digest()[:8], "little") >> 1
 
 
 def _write_trajectories(

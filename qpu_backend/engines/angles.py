@@ -130,7 +130,10 @@ def _as_affine(expression: Any, parameters: list[Any]) -> tuple[float, NDArray[n
     """
     slopes: list[float] = []
     for parameter in parameters:
-        slope = expression.gradient(parameter)
+        try:
+            slope = expression.gradient(parameter)
+        except Exception:  # noqa: BLE001 - no derivative of sign, of powers of parameters, …
+            return None
         if not isinstance(slope, (int, float)):
             return None
         slopes.append(float(slope))

@@ -187,7 +187,8 @@ def _require_operations(body: Operations, circuit: IsaCircuit, *, below: int) ->
     barrier, branch, measure = code == Op.BARRIER, code == Op.IF, code == Op.MEASURE
     pair = np.isin(code, [int(op) for op in TWO_QUBIT_GATES])
     acts = ~barrier & ~branch
-    _require(bool(np.all(code <= max(Op))) and bool(np.isfinite(body["value"]).all()))
+    known = [int(op) for op in Op]
+    _require(bool(np.isin(code, known).all()) and bool(np.isfinite(body["value"]).all()))
     _require(bool(np.where(acts, (q0 >= 0) & (q0 < len(circuit.qubits)), q0 == -1).all()))
     _require(bool(np.where(pair, (q1 >= 0) & (q1 < len(circuit.qubits)) & (q1 != q0), q1 == -1).all()))
     _require(bool(np.where(measure, (clbit >= 0) & (clbit < circuit.num_clbits), clbit == -1).all()))

@@ -14,7 +14,6 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from qiskit import qasm3, qpy
-from qiskit.circuit import QuantumCircuit
 from qiskit.qpy.common import QPY_VERSION
 
 from qpu_backend.engines.invalid_circuit import (
@@ -27,6 +26,8 @@ from qpu_backend.engines.invalid_circuit import (
 from qpu_backend.engines.lowering import Lowering, OperationBudget
 
 if TYPE_CHECKING:
+    from qiskit.circuit import QuantumCircuit
+
     from qpu_backend.physics.circuit import IsaCircuit
 
 MAX_QPY_VERSION: int = QPY_VERSION
@@ -90,7 +91,7 @@ def _load_qpy(data: bytes) -> list[QuantumCircuit]:
         return list(qpy.load(io.BytesIO(data)))
     except MemoryError:
         raise
-    except Exception:  # noqa: BLE001 - whatever the reader trips over, and its text may hold a stack trace
+    except Exception:  # noqa: BLE001 - whatever the reader trips over; its text may hold a stack trace
         raise MalformedCircuit("the circuits cannot be read as QPY: the document is damaged") from None
 
 

@@ -24,6 +24,7 @@ from qiskit.circuit import (
     QuantumCircuit,
     Reset,
 )
+from qiskit.circuit.exceptions import CircuitError
 
 from qpu_backend.engines.angles import AngleSlots
 from qpu_backend.engines.conditions import read_condition
@@ -133,7 +134,7 @@ class Lowering:
                 rows.append(self._gate(instruction.name, instruction.params, own))
                 continue
             bits = [clbit_of[bit] for bit in instruction.clbits]
-            operation = instruction.operation
+            operation = self._operation(instruction)
             if isinstance(operation, IfElseOp):
                 rows.extend(self._if_else(operation, own, bits, clbit_of, depth))
             elif isinstance(operation, ForLoopOp):
@@ -141,6 +142,16 @@ class Lowering:
             else:
                 rows.append(self._leaf(operation, own, bits))
         return rows
+
+    def _operation(self, instruction: Any) -> Any:
+        try:
+            return instruction.operation
+        except CircuitError:
+            # QPY keeps a delay's number and loses its unit (Qiskit#8293); what then is no whole number of dt cannot be read.
+            if instruction.name == "delay":
+                reason = "QPY carries whole numbers of dt only; convert its length, and bind it, before sending"
+                raise self._unsupported("delay", reason) from None
+            raise MalformedCircuit("an instruction is damaged", circuit=self._index) from None
 
     def _leaf(self, operation: Any, qubits: list[int], clbits: list[int]) -> Row:
         for kind, lower in self._other:

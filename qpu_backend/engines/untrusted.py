@@ -27,7 +27,7 @@ MIN_QPY_VERSION: Final = 13
 _TABLE_SINCE: Final = 16
 _MAGIC: Final = b"QISKIT"
 _FILE_HEADER: Final = struct.Struct("!6sBBBBQcc")
-"""Magic, version, Qiskit's version in three parts, number of circuits, symbolic encoding, type key (``q``: circuits)."""
+"""Magic, version, Qiskit's version in three parts, circuits, symbolic encoding, type key (``q`` for circuits)."""
 _CIRCUIT_HEADER: Final = struct.Struct("!H1cHIIQIQI")
 """Sizes of name and phase, then qubits, clbits, size of metadata, registers, instructions, variables."""
 

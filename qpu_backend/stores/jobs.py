@@ -286,7 +286,7 @@ def _read_cursor(cursor: str) -> tuple[int, str]:
         position = int(created_at_us)
     except ValueError as error:
         raise InvalidCursor from error
-    if not job_id.isprintable() or not -(2**63) <= position < 2**63:
+    if not job_id or not job_id.isprintable() or not -(2**63) <= position < 2**63:
         raise InvalidCursor
     return position, job_id
 

@@ -1,4 +1,4 @@
-"""Chips for the tests of the rules: a 127-qubit heavy-hex lattice and a small one, with made-up but repeatable errors."""
+"""Chips for the tests of the rules: a 127-qubit heavy-hex lattice and a small one, with repeatable errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from qpu_backend.domain.backends import line_pairs
 from qpu_backend.domain.placement import EmbeddingTable
 from qpu_backend.domain.planning import DeviceView
-from qpu_backend.physics.topology import Topology, line_embeddings, mask_of, qubits_of
+from qpu_backend.physics.topology import Topology, line_embeddings, mask_of
 
 LINES = range(2, 9)
 Chip = Callable[..., DeviceView]
@@ -75,8 +75,3 @@ def chip() -> Chip:
         )
 
     return make
-
-
-@pytest.fixture(scope="session")
-def qubits() -> Callable[[int], tuple[int, ...]]:
-    return qubits_of

@@ -18,7 +18,7 @@ def test_the_states_are_those_of_the_wire():
 
 
 def test_every_state_can_be_reached_and_every_transition_is_used():
-    assert {after for after in TRANSITIONS.values()} | {JobState.QUEUED} == set(JobState)
+    assert set(TRANSITIONS.values()) | {JobState.QUEUED} == set(JobState)
     assert {transition for _, transition in TRANSITIONS} == set(Transition)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 
 import pytest
@@ -62,11 +63,13 @@ def test_a_price_book_has_no_negative_rates():
         PriceBook("b", 1, -1, 0, 0)
 
 
+Entry = tuple[Callable[[str, TenantId, int], Transaction], TenantId, int]
+
 ENTRIES = st.lists(st.tuples(st.sampled_from([charge, top_up]), TENANTS, st.integers(0, 10**15)), max_size=20)
 
 
 @given(ENTRIES)
-def test_all_accounts_together_are_zero(entries):
+def test_all_accounts_together_are_zero(entries: list[Entry]):
     book = [entry(f"t{k}", tenant, amount) for k, (entry, tenant, amount) in enumerate(entries)]
     total = balances(book)
     assert sum(total.values()) == 0
@@ -77,7 +80,7 @@ def test_all_accounts_together_are_zero(entries):
 
 
 @given(ENTRIES)
-def test_a_refund_undoes_a_charge_without_editing_it(entries):
+def test_a_refund_undoes_a_charge_without_editing_it(entries: list[Entry]):
     book = [entry(f"t{k}", tenant, amount) for k, (entry, tenant, amount) in enumerate(entries)]
     undone = [refund(f"r{k}", transaction) for k, transaction in enumerate(book)]
     assert not any(balances([*book, *undone]).values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -31,7 +32,14 @@ def test_a_name_survives_being_written_and_read(device: str, shape: str | None):
     [
         *("", "127", "Eagle127", "eagle 127", "eagle127\n", "eagle127:", "eagle127:line-", "eagle127:line-1"),
         *("eagle127:line-21", "eagle127:line-05", "eagle127:line-5 ", "eagle127:line-5\n", "eagle127:tee-2-2-1"),
-        *("eagle127:line-5:line-5", "eagle127/acme", ":line-5", "eagle127:line-٥", "a" * 64, "eagle127:line-999999999"),
+        *(
+            "eagle127:line-5:line-5",
+            "eagle127/acme",
+            ":line-5",
+            "eagle127:line-\u0665",
+            "a" * 64,
+            "eagle127:line-999999999",
+        ),
     ],
 )
 def test_other_names_are_unknown_backends(name: str):
@@ -43,10 +51,8 @@ def test_other_names_are_unknown_backends(name: str):
 
 @given(st.text(max_size=30))
 def test_any_text_is_a_name_or_is_refused(text: str):
-    try:
+    with suppress(UnknownBackend):
         assert str(parse_backend(text)) == text
-    except UnknownBackend:
-        pass
 
 
 def test_a_line_knows_its_couplings():

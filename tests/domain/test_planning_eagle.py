@@ -143,6 +143,13 @@ def test_a_job_that_would_keep_the_head_too_long_waits(chip: Chip):
     assert len(planned(queue(long, ghz()), chip(stretch=0.0)).placements) == 2
 
 
+def test_the_stretch_is_exact_to_the_microsecond(chip: Chip):
+    head, device = ghz(5, Need(1, 1000, 4000)), chip(overhead_us=0, stretch=0.5)
+    just, over = (ghz(5, Need(1, 1000, 4000), Need(1, 500, t_ns)) for t_ns in (4000, 4002))
+    assert len(planned(queue(head, just), device).placements) == 2
+    assert len(planned(queue(head, over), device).placements) == 1
+
+
 def test_who_sets_the_length_of_the_batch_pays_for_the_waiting(chip: Chip):
     decision = planned(queue(ghz(), ghz(5, Need(1, 2048, 4000))), chip())
     short, long = decision.placements
@@ -226,7 +233,7 @@ def test_no_backlogged_tenant_is_ever_more_than_one_job_behind_another(chip: Chi
 
 
 @pytest.mark.parametrize("weights", [[100, 100], [100, 200, 400], [100, 300], [100, 101, 102, 103]])
-def test_shares_are_within_five_per_cent_of_weights_after_fifty_batches(chip: Chip, weights):
+def test_shares_are_within_five_per_cent_of_weights_after_fifty_batches(chip: Chip, weights: list[int]):
     """P5."""
     service = Service(chip(), ghz(), {f"t{i}": w for i, w in enumerate(weights)})
     for _ in range(50):

@@ -20,7 +20,7 @@ def test_company_is_told_as_one_of_three_classes(tenants: list[str]):
 
 
 @given(TENANTS, st.permutations("bcdefgh"))
-def test_renaming_the_others_changes_nothing(tenants: list[str], names):
+def test_renaming_the_others_changes_nothing(tenants: list[str], names: list[str]):
     new_name = {"a": "a", **dict(zip("bcdefgh", names, strict=True))}
     assert co_tenants("a", tenants) == co_tenants("a", [new_name[tenant] for tenant in tenants])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -139,7 +140,7 @@ class Account(RuleBasedStateMachine):
         return amount
 
     @rule(amount=consumes(jobs), share=st.fractions(0, 1))
-    def end(self, amount: int | None, share) -> None:
+    def end(self, amount: int | None, share: Fraction) -> None:
         if amount is not None:
             used = int(amount * share)
             self.line = settle(self.line, amount, used)

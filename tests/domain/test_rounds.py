@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,7 +76,7 @@ def test_a_batch_lasts_at_least_as_long_as_each_job_alone_and_at_most_as_all_in_
 
 
 @given(TRACKS, st.randoms(use_true_random=False))
-def test_the_time_of_a_batch_does_not_depend_on_the_order_of_its_placements(tracks: list[Track], random):
+def test_the_time_of_a_batch_does_not_depend_on_the_order_of_its_placements(tracks: list[Track], random: Random):
     other = list(tracks)
     random.shuffle(other)
     assert sum(one.time_ns for one in rounds_of(tracks)) == sum(one.time_ns for one in rounds_of(other))

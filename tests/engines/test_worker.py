@@ -48,12 +48,14 @@ def run(*tasks):
     return [[outcome.bits for outcome in task.slices] for task in report.tasks]
 
 
-def ghz(eagle, translate, region, slices):
+def entangled(eagle, translate, region, slices):
     _, snapshot = eagle
     circuit = QuantumCircuit(len(region), len(region))
     circuit.sx(0)
     for q in range(len(region) - 1):
         pair = (q, q + 1) if (Op.ECR, (region[q], region[q + 1])) in snapshot.gates else (q + 1, q)
+        circuit.ecr(*pair)
+        circuit.sx(pair)
         circuit.ecr(*pair)
     circuit.measure(range(len(region)), range(len(region)))
     return RegionTask((translate(circuit, region),), (NO_ANGLES,), RegionNoise.of(snapshot, region), slices)
@@ -61,7 +63,7 @@ def ghz(eagle, translate, region, slices):
 
 def test_permuting_tasks_and_neighbours_changes_nothing(eagle, translate):
     tasks = [
-        ghz(eagle, translate, region, (SliceSpec(0, 0, 200, seed), SliceSpec(0, 0, 100, seed + 1)))
+        entangled(eagle, translate, region, (SliceSpec(0, 0, 200, seed), SliceSpec(0, 0, 100, seed + 1)))
         for region, seed in [((62, 72), 1), ((24, 34, 43), 1), ((98, 99, 100), 9)]
     ]
     alone = [run(task)[0] for task in tasks]
@@ -73,8 +75,8 @@ def test_permuting_tasks_and_neighbours_changes_nothing(eagle, translate):
 
 def test_slices_depend_on_their_own_seed_only(eagle, translate):
     one, two = SliceSpec(0, 0, 300, 5), SliceSpec(0, 0, 300, 6)
-    forward = run(ghz(eagle, translate, (62, 72), (one, two, one)))[0]
-    backward = run(ghz(eagle, translate, (62, 72), (two, one)))[0]
+    forward = run(entangled(eagle, translate, (62, 72), (one, two, one)))[0]
+    backward = run(entangled(eagle, translate, (62, 72), (two, one)))[0]
     assert np.array_equal(forward[0], backward[1])
     assert np.array_equal(forward[1], backward[0])
     assert np.array_equal(forward[0], forward[2])
@@ -82,7 +84,7 @@ def test_slices_depend_on_their_own_seed_only(eagle, translate):
 
 
 def test_a_failing_task_leaves_the_others_alone(eagle, translate):
-    good = ghz(eagle, translate, (62, 72), (SliceSpec(0, 0, 50, 1),))
+    good = entangled(eagle, translate, (62, 72), (SliceSpec(0, 0, 50, 1),))
     bad = replace(good, noise=RegionNoise(good.noise.qubits, {}))
     report = decode_report(run_tasks(join_tasks([bad.to_bytes(), b"nonsense", good.to_bytes()])))
     assert [task.failure is None for task in report.tasks] == [False, False, True]
@@ -92,8 +94,8 @@ def test_a_failing_task_leaves_the_others_alone(eagle, translate):
 
 def test_a_neighbour_that_makes_a_gate_worse_changes_counts_and_a_factor_of_one_does_not(eagle, translate):
     alone, unit, worse = (
-        run(ghz(eagle, translate, (62, 72), (SliceSpec(0, 0, 4000, 1, np.array(factors)),)))[0][0]
-        for factors in ([], [1.0], [20.0])
+        run(entangled(eagle, translate, (62, 72), (SliceSpec(0, 0, 4000, 1, np.array(factors)),)))[0][0]
+        for factors in ([], [1.0, 1.0], [1.0, 20.0])
     )
     assert np.array_equal(alone, unit)
     assert not np.array_equal(alone, worse)
@@ -167,13 +169,23 @@ def test_both_methods_draw_from_the_same_distribution(eagle, translate):
     """A harmless rz after a measurement asks for trajectories."""
     _, snapshot = eagle
     region = (24, 34, 43)
-    exact = ghz(eagle, translate, region, (SliceSpec(0, 0, 4000, 1, np.array([3.0, 1.0])),))
+    exact = entangled(eagle, translate, region, (SliceSpec(0, 0, 10_000, 1, np.array([3.0, 1.0, 9.0, 1.0])),))
     trailing = np.append(exact.circuits[0].operations, operations([gate(Op.RZ, 0)]))
     sampled = replace(exact, circuits=(replace(exact.circuits[0], operations=trailing),))
     report = decode_report(run_tasks(join_tasks([exact.to_bytes(), sampled.to_bytes()])))
     assert [task.slices[0].method for task in report.tasks] == ["density_matrix", "trajectories"]
-    here, there = (np.bincount(task.slices[0].bits[:, 0], minlength=8) / 4000 for task in report.tasks)
+    here, there = (np.bincount(task.slices[0].bits[:, 0], minlength=8) / 10_000 for task in report.tasks)
     assert 0.5 * np.abs(here - there).sum() < 0.03
+
+
+def test_trajectories_of_neighbouring_seeds_share_no_shots():
+    """Aer alone gives shot i the seed s + i: runs with seeds 1 and 2 would be one run, shifted by a shot."""
+    rows = [gate(Op.SX, q) for q in range(8)] + [gate(Op.MEASURE, q, clbit=q) for q in range(8)] + [gate(Op.RZ, 0)]
+    task = RegionTask(
+        (circuit_of(rows, 8, 8),), (NO_ANGLES,), perfect(8), (SliceSpec(0, 0, 60, 1), SliceSpec(0, 0, 60, 2))
+    )
+    one, two = run(task)[0]
+    assert (one[1:] == two[:-1]).mean() < 0.2
 
 
 def test_too_many_qubits_are_refused_with_the_limit():
@@ -183,7 +195,7 @@ def test_too_many_qubits_are_refused_with_the_limit():
 
 
 def test_the_same_task_has_the_same_bytes_and_survives_them(eagle, translate):
-    task = ghz(eagle, translate, (24, 34, 43), (SliceSpec(0, 0, 10, 1, np.array([1.05, 1.0])),))
+    task = entangled(eagle, translate, (24, 34, 43), (SliceSpec(0, 0, 10, 1, np.array([1.05, 1.0])),))
     again = RegionTask.from_bytes(task.to_bytes())
     assert again.to_bytes() == task.to_bytes()
     assert again.noise == task.noise

@@ -1,12 +1,16 @@
-"""Documents as a service publishes them, made from the real device file."""
+"""Documents as a service publishes them, and ways to the embedded service, straight and through a flaky proxy."""
 
 from __future__ import annotations
 
-import json
-from importlib import resources
+import contextlib
+import re
+import socket
+import threading
 
 import pytest
 
+from qpu_backend.engines.catalogue import read_device
+from qpu_sdk import Patience, QPUProvider
 from qpu_sdk.validation import CircuitRules
 from qpu_sdk.wire.models import BackendDocument, GateCalibration, Limits, QubitCalibration
 
@@ -35,7 +39,9 @@ def _document(name: str, num_qubits: int, edges: list[tuple[int, int]], **change
         readout_duration_ns=1300.0,
     )
     gates = [
-        GateCalibration(name=gate, qubits=[q], error=0.0 if gate == "rz" else 2e-4, duration_ns=0.0 if gate == "rz" else 60.0)
+        GateCalibration(
+            name=gate, qubits=[q], error=0.0 if gate == "rz" else 2e-4, duration_ns=0.0 if gate == "rz" else 60.0
+        )
         for q in range(num_qubits)
         for gate in ("rz", "sx", "x", "id")
     ]
@@ -86,15 +92,8 @@ def broken_line(line: BackendDocument) -> BackendDocument:
 @pytest.fixture(scope="session")
 def eagle() -> BackendDocument:
     """The 127-qubit device, with the coupling of its real file and even numbers."""
-    text = resources.files("qpu_backend.physics.catalog").joinpath("eagle127.json").read_text(encoding="utf-8")
-    return _document("eagle127", 127, _edges(json.loads(text)))
-
-
-def _edges(device: dict) -> list[tuple[int, int]]:
-    from qpu_backend.physics.catalog.parse import parse_device
-
-    model, _ = parse_device(device)
-    return [tuple(edge) for edge in model.topology.edges]
+    model, _ = read_device("eagle127")
+    return _document("eagle127", 127, [tuple(edge) for edge in model.topology.edges])
 
 
 @pytest.fixture
@@ -105,3 +104,109 @@ def limits() -> Limits:
 @pytest.fixture
 def rules(line: BackendDocument) -> CircuitRules:
     return CircuitRules.of(line, LIMITS)
+
+
+class FlakyProxy:
+    """A TCP proxy on loopback in front of the service's Unix socket that loses answers and cuts connections on request.
+
+    Attributes:
+        lose_answers: how many answers to ``POST /v1/jobs`` are thrown away together with their connection.
+        refuse_streams: whether ``GET /v1/events`` finds the connection closed.
+        requests: request lines seen, in order.
+    """
+
+    def __init__(self, socket_path: str) -> None:
+        self.lose_answers = 0
+        self.refuse_streams = False
+        self.requests: list[str] = []
+        self._upstream = socket_path
+        self._open: set[socket.socket] = set()
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut_everything(self) -> None:
+        """Break every connection there is."""
+        for connection in list(self._open):
+            self._hang_up(connection)
+
+    def close(self) -> None:
+        self._server.close()
+        self.cut_everything()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._server.accept()
+                upstream = socket.socket(socket.AF_UNIX)
+                upstream.connect(self._upstream)
+                self._open |= {client, upstream}
+                waiting_for: list[str] = []
+                for end in (
+                    threading.Thread(target=self._up, args=(client, upstream, waiting_for), daemon=True),
+                    threading.Thread(target=self._down, args=(client, upstream, waiting_for), daemon=True),
+                ):
+                    end.start()
+
+    def _up(self, client: socket.socket, upstream: socket.socket, waiting_for: list[str]) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := client.recv(65536):
+                if match := re.match(rb"(GET|POST) (\S+) HTTP/1.1\r\n", chunk):
+                    line = f"{match[1].decode()} {match[2].decode()}"
+                    self.requests.append(line)
+                    waiting_for[:] = [line]
+                    if self.refuse_streams and line == "GET /v1/events":
+                        break
+                upstream.sendall(chunk)
+        self._hang_up(client)
+        self._hang_up(upstream)
+
+    def _down(self, client: socket.socket, upstream: socket.socket, waiting_for: list[str]) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := upstream.recv(65536):
+                if self.lose_answers and waiting_for == ["POST /v1/jobs"]:
+                    self.lose_answers -= 1
+                    break
+                client.sendall(chunk)
+        self._hang_up(client)
+        self._hang_up(upstream)
+
+    def _hang_up(self, connection: socket.socket) -> None:
+        self._open.discard(connection)
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        connection.close()
+
+
+@pytest.fixture
+def proxy(qpu_service):
+    """A flaky way to the embedded service."""
+    flaky = FlakyProxy(qpu_service.url.removeprefix("unix:"))
+    yield flaky
+    flaky.close()
+
+
+@pytest.fixture
+def through_proxy(qpu_service, proxy):
+    """A provider that goes through the flaky proxy."""
+    with QPUProvider.connect(proxy.url, qpu_service.token, patience=Patience(first_delay_s=0.02)) as provider:
+        yield provider
+
+
+@pytest.fixture(scope="session")
+def shared_provider(qpu_service):
+    """One provider for all tests that only look."""
+    with QPUProvider.connect(qpu_service.url, qpu_service.token) as provider:
+        yield provider
+
+
+@pytest.fixture(scope="session")
+def backend(shared_provider):
+    """The virtual five-qubit line."""
+    return shared_provider.backend("eagle127:line-5")
+
+
+@pytest.fixture(scope="session")
+def device(shared_provider):
+    """The whole chip."""
+    return shared_provider.backend("eagle127")

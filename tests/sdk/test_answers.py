@@ -47,7 +47,9 @@ def test_hex_memory_is_the_integer_of_the_classical_bits(num_clbits, shots, rand
 def test_a_register_gets_its_own_bits_wherever_they_lie(data):
     num_clbits = data.draw(st.integers(1, 20))
     clbits = tuple(data.draw(st.permutations(range(num_clbits))))[: data.draw(st.integers(1, num_clbits))]
-    rows = data.draw(st.lists(st.lists(st.integers(0, 1), min_size=num_clbits, max_size=num_clbits), min_size=1, max_size=4))
+    rows = data.draw(
+        st.lists(st.lists(st.integers(0, 1), min_size=num_clbits, max_size=num_clbits), min_size=1, max_size=4)
+    )
     bits = register_bits(_pack(rows)[None], clbits, num_clbits, ())
     expected = ["".join(str(row[clbit]) for clbit in reversed(clbits)) for row in rows]
     assert bits.num_bits == len(clbits)
@@ -56,7 +58,11 @@ def test_a_register_gets_its_own_bits_wherever_they_lie(data):
 
 def test_the_result_of_run_reads_like_aers():
     circuit = QuantumCircuit(
-        QuantumRegister(2, "q"), ClassicalRegister(1, "c"), ClassicalRegister(2, "d"), name="two", metadata={"t": (1, 2)}
+        QuantumRegister(2, "q"),
+        ClassicalRegister(1, "c"),
+        ClassicalRegister(2, "d"),
+        name="two",
+        metadata={"t": (1, 2)},
     )
     circuit.x(0)
     circuit.measure([0, 1], [0, 2])

@@ -23,7 +23,9 @@ def test_arguments_win_over_environment_over_profile(path):
     assert find_credentials("https://arg", "qpu_arg", environment=environment, path=path).url == "https://arg"
     assert find_credentials(environment=environment, path=path) == Credentials("https://env", "qpu_env")
     assert find_credentials(environment={}, path=path) == STORED
-    assert find_credentials(token="qpu_arg", environment=environment, path=path) == Credentials("https://env", "qpu_arg")
+    assert find_credentials(token="qpu_arg", environment=environment, path=path) == Credentials(
+        "https://env", "qpu_arg"
+    )
 
 
 def test_a_stored_token_is_never_sent_to_another_service(path):
@@ -60,7 +62,9 @@ def test_a_file_others_can_read_is_warned_about(path):
         read_profile(path=path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 99, "profiles": {}}', '{"version": 1, "profiles": {"default": {}}}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"version": 99, "profiles": {}}', '{"version": 1, "profiles": {"default": {}}}']
+)
 def test_a_damaged_file_is_refused_without_showing_it(path, text):
     path.write_text(text)
     with pytest.raises(CredentialsError, match="qpu login"):

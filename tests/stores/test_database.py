@@ -31,9 +31,13 @@ def test_a_transaction_is_committed_at_the_end_of_its_block(database: Database) 
 
 
 def test_a_transaction_that_raises_leaves_nothing(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.write() as connection:
-        connection.execute(TENANT, {"id": "one"})
-        raise ZeroDivisionError
+    def fail() -> None:
+        with database.write() as connection:
+            connection.execute(TENANT, {"id": "one"})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     with database.write() as connection:  # and the connection is good for the next
         assert connection.execute(COUNT).scalar_one() == 0
 
@@ -108,9 +112,8 @@ def test_a_lock_held_by_another_process_for_too_long_is_said_so(
     with pytest.raises(DatabaseBusy), database.write():
         pass
     other.execute("ROLLBACK")
-    with database.write():
-        with pytest.raises(DatabaseBusy), database.write():  # a second writer of this process waits in the pool
-            pass
+    with database.write(), pytest.raises(DatabaseBusy), database.write():  # one of this process waits in the pool
+        pass
     other.close()
     database.close()
 
@@ -126,5 +129,5 @@ def test_durability_on_sqlite_is_a_choice(tmp_path: Path, *, durable: bool, sync
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://localhost/qpu"])
 def test_databases_that_would_not_work_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="SQLite|sqlite"):
+    with pytest.raises(ValueError, match=r"(?i)sqlite"):
         Database.open(url)

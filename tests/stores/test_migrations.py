@@ -54,7 +54,7 @@ def test_checks_and_indexes_are_those_of_the_code_to_the_letter_on_postgresql(
 ) -> None:
     name = postgres.new_database()
     made = create_engine(postgres.url(name).replace("postgresql:", "postgresql+psycopg:"))
-    migrated = create_engine(postgres.url(migrated_postgres).replace("postgresql:", "postgresql+psycopg:"))
+    migrated = create_engine(migrated_postgres.replace("postgresql:", "postgresql+psycopg:"))
     metadata.create_all(made)
     with made.connect() as one, migrated.connect() as other:
         assert _postgres_definitions(one) == _postgres_definitions(other)
@@ -88,13 +88,14 @@ def test_several_processes_may_migrate_at_once(empty_url: str, together: Callabl
         each.close()
 
 
-def test_a_database_of_a_newer_release_is_refused_and_left_alone(database: Database) -> None:
-    with database.write() as connection:
+def test_a_database_of_a_newer_release_is_refused_and_left_alone(empty: Database) -> None:
+    migrations.migrate(empty)
+    with empty.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(SchemaTooNew) as refusal:
-        migrations.migrate(database)
+        migrations.migrate(empty)
     assert refusal.value.found == "9999"
-    with database.read() as connection:
+    with empty.read() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "9999"
 
 
@@ -114,7 +115,9 @@ def _sqlite_definitions(connection: Connection) -> set[str]:
 
 def _postgres_definitions(connection: Connection) -> set[tuple[str, ...]]:
     constraints = connection.execute(
-        text("SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid > 0")
+        text(
+            "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid > 0"
+        )
     )
     indexes = connection.execute(text("SELECT tablename, indexname, indexdef FROM pg_indexes"))
     rows = [*constraints, *indexes]

@@ -1,0 +1,43 @@
+"""What ``import qpu_sdk`` costs beside ``import qiskit``: whole processes in turn, medians.
+
+    python benchmarks/imports.py --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from statistics import median
+
+from report import report, spread
+
+_STATEMENTS = {
+    "qpu_sdk": "import qpu_sdk; qpu_sdk.QPUProvider; qpu_sdk.SamplerV2; qpu_sdk.EstimatorV2",
+    "qiskit": "import qiskit; qiskit.QuantumCircuit; qiskit.transpile",
+}
+"""Lazy names are touched, so that nobody wins by doing nothing."""
+
+
+def main() -> None:
+    """Measure the two in turn."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--repeats", type=int, default=11)
+    arguments = parser.parse_args()
+    times: dict[str, list[float]] = {name: [] for name in _STATEMENTS}
+    for turn in range(arguments.repeats + 1):
+        for name, statement in _STATEMENTS.items():
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", statement], check=True)  # noqa: S603 - our own statements
+            if turn:  # the first turn fills the file cache
+                times[name].append(time.perf_counter() - start)
+    for name, values in times.items():
+        print(f"{name:<8} s  {spread(values)}")
+    ours, theirs = median(times["qpu_sdk"]), median(times["qiskit"])
+    report({"ours_s": ours, "qiskit_s": theirs, "ratio": ours / theirs}, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()

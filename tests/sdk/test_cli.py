@@ -1,0 +1,58 @@
+"""The ``qpu`` command against the embedded service."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from qiskit import QuantumCircuit
+from typer.testing import CliRunner
+
+from qpu_sdk import cli
+from qpu_sdk.credentials import read_profile
+
+
+@pytest.fixture
+def qpu(qpu_service, monkeypatch, tmp_path):
+    monkeypatch.setenv("QPU_URL", qpu_service.url)
+    monkeypatch.setenv("QPU_TOKEN", qpu_service.token)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return run
+
+
+def test_backends_jobs_usage_and_version_are_shown(qpu, backend):
+    circuit = QuantumCircuit(1, 1)
+    circuit.measure(0, 0)
+    job = backend.run(circuit, shots=5, job_tags=["cli"])
+    assert "eagle127:line-5" in qpu("backends")
+    shown = qpu("job", job.job_id(), "--wait", "--counts")
+    assert "metering" in shown
+    assert "'0': 5" in shown or "'1'" in shown
+    assert job.job_id() in qpu("jobs", "--tag", "cli", "--state", "done")
+    assert "nothing to cancel" in qpu("job", job.job_id(), "--cancel")
+    assert "shots" in qpu("usage")
+    assert "service" in qpu("version")
+
+
+def test_login_tries_the_token_and_stores_it(qpu, qpu_service):
+    assert "stored" in qpu("login", "--url", qpu_service.url, "--token", qpu_service.token)
+    stored = read_profile()
+    assert stored is not None
+    assert stored.token == qpu_service.token
+
+
+def test_an_error_is_one_line_and_no_trace(qpu, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["qpu", "job", "job_nothing"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("not_found: ")
+    assert "Traceback" not in error

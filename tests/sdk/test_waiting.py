@@ -1,0 +1,73 @@
+"""Waiting and submitting over a connection that breaks: nothing is lost, nothing is done twice, nothing polls."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from qiskit import QuantumCircuit
+
+from qpu_sdk.errors import ServiceUnreachableError
+
+
+@pytest.fixture
+def flip():
+    circuit = QuantumCircuit(2, 1)
+    circuit.x(0)
+    circuit.measure(0, 0)
+    return circuit
+
+
+def test_lost_answers_to_a_submission_make_one_job(through_proxy, proxy, flip):
+    backend = through_proxy.backend("eagle127:line-2")
+    proxy.lose_answers = 3
+    job = backend.run(flip, shots=20, job_tags=["lost answers"])
+    assert proxy.requests.count("POST /v1/jobs") == 4
+    assert job.last_known.replayed
+    assert job.result(60).get_counts()["1"] > 10
+    assert [found.job_id() for found in through_proxy.jobs(tag="lost answers")] == [job.job_id()]
+
+
+def test_a_submission_that_seemed_to_fail_is_found_by_its_key(through_proxy, proxy, flip):
+    backend = through_proxy.backend("eagle127:line-2")
+    proxy.lose_answers = 1000
+    with pytest.raises(ServiceUnreachableError) as caught:
+        backend.run(flip, shots=20, job_tags=["by key"])
+    proxy.lose_answers = 0
+    job = backend.run(flip, shots=20, job_tags=["by key"], idempotency_key=caught.value.idempotency_key)
+    assert job.last_known.replayed
+    assert len(through_proxy.jobs(tag="by key")) == 1
+
+
+def test_a_wait_survives_a_broken_connection(through_proxy, proxy, flip):
+    backend = through_proxy.backend("eagle127:line-2")
+    backend.run(flip, shots=5).result(60)  # the stream is open now
+    job = backend.run(flip, shots=5)
+    proxy.cut_everything()
+    assert job.result(60).get_counts()
+
+
+def test_waiting_works_without_a_stream(through_proxy, proxy, flip):
+    proxy.refuse_streams = True
+    job = through_proxy.backend("eagle127:line-2").run(flip, shots=5)
+    assert job.result(60).get_counts()
+
+
+def test_many_waits_share_one_stream_and_nothing_polls(through_proxy, proxy, flip):
+    backend = through_proxy.backend("eagle127:line-2")
+    backend.run(flip, shots=5).result(60)
+    proxy.requests.clear()
+    jobs = [backend.run(flip, shots=5) for _ in range(8)]
+    threads = [threading.Thread(target=job.result, args=(60,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert proxy.requests.count("POST /v1/jobs") == 8
+    assert sum(line.endswith("/result") for line in proxy.requests) == 8
+    assert len(proxy.requests) == 16  # no status, no events: the stream that is open told it all
+
+
+def test_waiting_for_a_job_of_another_program_asks_once_and_then_listens(through_proxy, backend, proxy, flip):
+    job = backend.run(flip, shots=5)
+    assert through_proxy.job(job.job_id()).result(60).get_counts()

@@ -1,0 +1,95 @@
+"""Batches: committed before they run, found again after a crash, ended once; and fair-queueing tags."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qpu_backend.stores import batches, fairness, job_states
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.stores.conftest import House
+
+
+def test_a_batch_and_its_placements_come_back_in_order(house: House) -> None:
+    ada, bob = house.tenant("ada"), house.tenant("bob")
+    ids = [house.job(ada), house.job(bob), house.job(ada)]
+    batch_id = house.batch(*ids)
+    with house.database.read() as connection:
+        [batch] = batches.running_batches(connection, house.system, "eagle127")
+        assert batches.read_batch(connection, house.system, batch_id) == batch
+        assert (batch.id, batch.state, batch.attempt, batch.explanation) == (
+            batch_id,
+            "running",
+            1,
+            ["head of the queue"],
+        )
+        placed = batches.placements_of(connection, house.system, batch_id)
+    assert [row.job_id for row in placed] == ids
+    assert placed[1].region == [5, 6, 7, 8, 9]
+    assert placed[1].tenant_id == bob.tenant_id
+    assert placed[1].crosstalk_loss == 0.0125
+
+
+def test_a_tenant_sees_where_its_job_ran_last(house: House) -> None:
+    scope = house.tenant("ada")
+    job_id = house.job(scope)
+    with house.database.read() as connection:
+        assert batches.placement_of_job(connection, scope, job_id) is None
+    first = house.batch(job_id)
+    with house.database.write() as connection:
+        assert batches.dissolve_batch(connection, house.system, first, finished_at_us=1)
+        job_states.requeue_solo(connection, house.system, [job_id])
+    second = house.batch(job_id)
+    with house.database.read() as connection:
+        placed = batches.placement_of_job(connection, scope, job_id)
+        batch = batches.read_batch(connection, house.system, second)
+    assert placed is not None
+    assert batch is not None
+    assert placed.placement.batch_id == second
+    assert (placed.snapshot_id, placed.state, placed.attempt) == (batch.snapshot_id, "running", 1)
+
+
+def test_a_batch_ends_once(house: House) -> None:
+    scope = house.tenant("ada")
+    done, given_up = house.batch(house.job(scope)), house.batch(house.job(scope))
+    with house.database.write() as connection:
+        assert batches.finish_batch(connection, house.system, done, finished_at_us=5)
+        assert not batches.finish_batch(connection, house.system, done, finished_at_us=6)
+        assert not batches.dissolve_batch(connection, house.system, done, finished_at_us=6)
+        assert not batches.bump_attempt(connection, house.system, done, epoch=2, attempt=2)
+        assert batches.bump_attempt(connection, house.system, given_up, epoch=2, attempt=2)
+        assert batches.dissolve_batch(connection, house.system, given_up, finished_at_us=7)
+        rows = [batches.read_batch(connection, house.system, each) for each in (done, given_up)]
+        assert batches.running_batches(connection, house.system, "eagle127") == []
+    assert [(row.state, row.epoch, row.attempt, row.finished_at_us) for row in rows if row] == [
+        ("done", 1, 1, 5),
+        ("dissolved", 2, 2, 7),
+    ]
+
+
+def test_finish_tags_are_kept_for_each_device_and_tenant(house: House) -> None:
+    ada, bob = house.tenant("ada"), house.tenant("bob")
+    with house.database.write() as connection:
+        assert fairness.lock_finish_tag(connection, ada, "eagle127") == 0
+        fairness.write_finish_tag(connection, ada, "eagle127", 100)
+        fairness.write_finish_tag(connection, bob, "eagle127", 7)  # without having looked
+    with house.database.read() as connection:
+        assert fairness.read_finish_tag(connection, ada, "eagle127") == 100
+        assert fairness.read_finish_tag(connection, ada, "other") == 0
+        assert fairness.finish_tags(connection, house.system, "eagle127") == {ada.tenant_id: 100, bob.tenant_id: 7}
+
+
+def test_concurrent_submissions_of_a_tenant_get_consecutive_tags(
+    house: House, together: Callable[..., list[int]]
+) -> None:
+    scope = house.tenant("ada")
+
+    def tag() -> int:
+        with house.database.write() as connection:
+            start = fairness.lock_finish_tag(connection, scope, "eagle127")
+            fairness.write_finish_tag(connection, scope, "eagle127", start + 10)
+        return start
+
+    assert sorted(together([tag] * 8)) == list(range(0, 80, 10))

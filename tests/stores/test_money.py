@@ -1,0 +1,150 @@
+"""Money: facts are written once, postings sum to zero, and what does not match is found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from qpu_backend.domain import ledger
+from qpu_backend.domain.jobs import JobState
+from qpu_backend.domain.pricing import PriceBook
+from qpu_backend.stores import job_states, money
+from qpu_backend.stores.errors import AlreadySettled, PriceBookChanged
+from qpu_backend.stores.ids import new_id
+
+if TYPE_CHECKING:
+    from qpu_backend.domain.tenancy import TenantScope
+    from tests.stores.conftest import House
+
+BOOK = PriceBook("book-1", 1, 2, 3, 4)
+
+
+def usage(scope: TenantScope, job_id: str, price_micro: int = 100, recorded_at_us: int = 10) -> money.UsageRow:
+    return money.UsageRow(
+        id=new_id("use"),
+        tenant_id=scope.tenant_id,
+        principal_id=scope.principal_id,
+        job_id=job_id,
+        batch_id=None,
+        device_id="eagle127",
+        snapshot_id=None,
+        recorded_at_us=recorded_at_us,
+        outcome=JobState.DONE,
+        shots=1024,
+        device_us=300_000,
+        footprint_qubits=5,
+        simulator_cpu_us=2_000,
+        result_bytes=1_024,
+        price_book="book-1",
+        price_micro=price_micro,
+        tags=["rb"],
+    )
+
+
+def settle(house: House, scope: TenantScope, record: money.UsageRow) -> None:
+    with house.database.write() as connection:
+        money.insert_usage_records(connection, house.system, [record])
+        charge = ledger.charge(record.id, scope.tenant_id, record.price_micro)
+        money.insert_postings(connection, house.system, [charge], posted_at_us=record.recorded_at_us)
+
+
+def finished_job(house: House, scope: TenantScope) -> str:
+    job_id = house.job(scope)
+    house.batch(job_id)
+    house.finish(job_id)
+    return job_id
+
+
+def reconciled(house: House) -> money.Reconciliation:
+    with house.database.read() as connection:
+        return money.reconcile(connection, house.system)
+
+
+def test_a_price_book_is_stored_once_and_never_changes(house: House) -> None:
+    with house.database.write() as connection:
+        assert money.current_price_book(connection, 100) is None
+        for _ in range(2):
+            money.ensure_price_book(connection, house.system, BOOK, valid_from_us=10)
+        with pytest.raises(PriceBookChanged):
+            money.ensure_price_book(connection, house.system, replace(BOOK, per_shot_micro=9), valid_from_us=10)
+        assert money.read_price_book(connection, "book-1") == BOOK
+        assert money.read_price_book(connection, "book-2") is None
+
+
+def test_the_current_price_book_is_the_last_one_in_force(house: House) -> None:
+    later = replace(BOOK, id="book-2")
+    with house.database.write() as connection:
+        money.ensure_price_book(connection, house.system, later, valid_from_us=20)
+        money.ensure_price_book(connection, house.system, BOOK, valid_from_us=10)
+        found = [money.current_price_book(connection, now_us) for now_us in (9, 10, 19, 20, 1000)]
+    assert found == [None, BOOK, BOOK, later, later]
+
+
+def test_settled_usage_is_charged_to_the_tenant_and_sums_to_zero(house: House) -> None:
+    ada, bob = house.tenant("ada"), house.tenant("bob")
+    job_id = finished_job(house, ada)
+    record = usage(ada, job_id)
+    with house.database.write() as connection:
+        top_up = ledger.top_up("top-up-1", ada.tenant_id, 1000)
+        money.insert_postings(connection, house.system, [top_up], posted_at_us=1)
+    settle(house, ada, record)
+    with house.database.read() as connection:
+        assert money.usage_of_job(connection, ada, job_id) == record
+        assert money.balance(connection, ada) == 900
+        assert money.balance(connection, bob) == 0
+        assert money.trial_balance(connection, house.system) == 0
+    assert reconciled(house).clean
+
+
+def test_a_job_is_metered_once_and_a_transaction_is_posted_once(house: House) -> None:
+    scope = house.tenant("ada")
+    job_id = finished_job(house, scope)
+    record = usage(scope, job_id)
+    settle(house, scope, record)
+    with pytest.raises(AlreadySettled):
+        settle(house, scope, usage(scope, job_id))
+    charge = ledger.charge(record.id, scope.tenant_id, 100)
+    with pytest.raises(AlreadySettled), house.database.write() as connection:
+        money.insert_postings(connection, house.system, [charge], posted_at_us=10)
+    with house.database.read() as connection:
+        assert money.balance(connection, scope) == -100
+
+
+def test_totals_are_the_tenants_own_since_a_moment(house: House) -> None:
+    ada, bob = house.tenant("ada"), house.tenant("bob")
+    for scope, recorded_at_us in ((ada, 10), (ada, 20), (ada, 30), (bob, 30)):
+        settle(house, scope, usage(scope, finished_job(house, scope), recorded_at_us=recorded_at_us))
+    with house.database.read() as connection:
+        assert money.usage_totals(connection, ada, since_us=20) == money.UsageTotals(2, 2048, 600_000, 200)
+        assert money.usage_totals(connection, ada, since_us=31) == money.UsageTotals(0, 0, 0, 0)
+
+
+def test_reconciliation_finds_a_job_that_ran_and_was_not_metered(house: House) -> None:
+    scope = house.tenant("ada")
+    job_id = finished_job(house, scope)
+    never_ran = house.job(scope)
+    with house.database.write() as connection:
+        job_states.request_cancel(connection, scope, never_ran, now_us=5)
+    assert reconciled(house).unmetered_jobs == [job_id]
+    assert not reconciled(house).clean
+
+
+def test_reconciliation_finds_usage_that_was_charged_wrongly_or_not_at_all(house: House) -> None:
+    scope = house.tenant("ada")
+    uncharged, wrong, free = (usage(scope, finished_job(house, scope), price) for price in (100, 100, 0))
+    with house.database.write() as connection:
+        money.insert_usage_records(connection, house.system, [uncharged, wrong, free])
+        charge = ledger.charge(wrong.id, scope.tenant_id, 99)
+        money.insert_postings(connection, house.system, [charge], posted_at_us=10)
+    assert reconciled(house).misposted_records == sorted([uncharged.id, wrong.id])
+
+
+def test_reconciliation_finds_a_posting_that_was_tampered_with(house: House) -> None:
+    scope = house.tenant("ada")
+    settle(house, scope, usage(scope, finished_job(house, scope)))
+    with house.database.write() as connection:
+        connection.execute(text("UPDATE postings SET amount_micro = amount_micro + 7 WHERE account = 'revenue'"))
+    assert reconciled(house).trial_balance_micro == 7

@@ -1,0 +1,228 @@
+"""Under its own scope a tenant learns nothing of another and changes nothing of it: every function, generated."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+
+from qpu_backend import stores
+from qpu_backend.domain import ledger
+from qpu_backend.domain.jobs import JobState
+from qpu_backend.domain.quota import Resource, Window
+from qpu_backend.stores import access, events, fairness, jobs, money, quota
+from qpu_backend.stores.errors import ForeignTenant, MissingRow
+from qpu_backend.stores.schema import metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from qpu_backend.domain.tenancy import TenantScope
+    from tests.stores.conftest import House
+
+
+def _functions() -> dict[str, Callable[..., Any]]:
+    found: dict[str, Callable[..., Any]] = {}
+    for module_info in pkgutil.iter_modules(stores.__path__):
+        module = importlib.import_module(f"{stores.__name__}.{module_info.name}")
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if function.__module__ != module.__name__ or name.startswith("_"):
+                continue
+            if any("TenantScope" in str(one.annotation) for one in inspect.signature(function).parameters.values()):
+                found[f"{module_info.name}.{name}"] = function
+    return found
+
+
+FUNCTIONS = _functions()
+
+NOTHING: dict[str, object] = {
+    "access.read_tenant": MissingRow,
+    "batches.placement_of_job": None,
+    "events.append_events": ForeignTenant,
+    "events.current_cursor": 0,
+    "events.read_job_events": [],
+    "events.read_tenant_events": [],
+    "fairness.lock_finish_tag": 0,
+    "fairness.read_finish_tag": 0,
+    "fairness.write_finish_tag": None,
+    "job_states.request_cancel": None,
+    "jobs.count_ahead": 0,
+    "jobs.count_unfinished": 0,
+    "jobs.find_by_idempotency_key": None,
+    "jobs.get_job": None,
+    "jobs.insert_job": ForeignTenant,
+    "jobs.list_jobs": jobs.JobPageRows([], None),
+    "money.balance": 0,
+    "money.usage_of_job": None,
+    "money.usage_totals": money.UsageTotals(0, 0, 0, 0),
+    "quota.read_lines": [],
+    "quota.release": ForeignTenant,
+    "quota.reserve": [],
+}
+"""What each function answers to somebody who owns nothing; an error type where it refuses."""
+
+
+def test_every_function_that_takes_a_tenants_scope_is_in_the_table() -> None:
+    assert sorted(FUNCTIONS) == sorted(NOTHING)
+
+
+@pytest.fixture
+def victim(house: House) -> tuple[TenantScope, dict[str, Any]]:
+    """A tenant with a row in every table, and the arguments that would reach them."""
+    ada = house.tenant("ada")
+    with house.database.write() as connection:
+        quota.set_limit(
+            connection,
+            house.system,
+            tenant_id=ada.tenant_id,
+            resource=Resource.SHOTS,
+            window=Window.DAY,
+            amount=10**6,
+        )
+        reservation = quota.reserve(connection, ada, {Resource.SHOTS: 1024}, house.now_us)
+        fairness.write_finish_tag(connection, ada, "eagle127", 100)
+    ran = house.job(ada, idempotency_key="key", quota_start=reservation, tags=["rb"])
+    waits = house.job(ada, idempotency_key="other")
+    batch_id = house.batch(ran)
+    house.finish(ran)
+    with house.database.write() as connection:
+        events.append_events(connection, ada, [house.event(ada, ran), house.event(ada, waits)])
+        record = money.UsageRow(
+            "use_1", ada.tenant_id, ada.principal_id, ran, batch_id, "eagle127", None, house.now_us, JobState.DONE,
+            1, 1, 1, 1, 1, "book-1", 1, [],
+        )  # fmt: skip
+        money.insert_usage_records(connection, house.system, [record])
+        charge = ledger.charge("use_1", ada.tenant_id, 1)
+        money.insert_postings(connection, house.system, [charge], posted_at_us=house.now_us)
+        access.insert_key(
+            connection,
+            house.system,
+            tenant_id=ada.tenant_id,
+            principal_id=ada.principal_id,
+            key_hmac="hmac",
+            now_us=house.now_us,
+        )
+        row = jobs.get_job(connection, ada, waits)
+    arguments = {
+        "job_id": [ran, waits],
+        "job": [row],
+        "new_job": [house.new_job(ada, program_sha=row.program_sha if row else "")],
+        "key": ["key"],
+        "device_id": ["eagle127"],
+        "finish_tag": [7],
+        "events": [[house.event(ada, waits)]],
+        "asked": [{Resource.SHOTS: 10}],
+        "tenant_id": [ada.tenant_id],
+        "reservation": [reservation],
+        "now_us": [house.now_us],
+        "since_us": [0],
+        "filters": [jobs.JobFilter(), jobs.JobFilter(tag="rb")],
+    }
+    return ada, arguments
+
+
+def _rows_of(connection: Connection, tenant_id: str) -> dict[str, list[Any]]:
+    owned = {
+        table.name: table.c.tenant_id if "tenant_id" in table.c else table.c.id
+        for table in metadata.sorted_tables
+        if "tenant_id" in table.c or table.name == "tenants"
+    }
+    return {
+        name: sorted(map(str, connection.execute(select(metadata.tables[name]).where(column == tenant_id))))
+        for name, column in owned.items()
+    }
+
+
+def _calls(function: Callable[..., Any], arguments: dict[str, list[Any]], name: str) -> list[dict[str, Any]]:
+    """Every combination of what the victim owns, for the parameters that have to be given or are known."""
+    calls: list[dict[str, Any]] = [{}]
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name in {"connection", "scope"}:
+            continue
+        key = "new_job" if (name, parameter.name) == ("jobs.insert_job", "job") else parameter.name
+        if key in arguments:
+            calls = [{**call, parameter.name: value} for call in calls for value in arguments[key]]
+        else:
+            assert parameter.default is not inspect.Parameter.empty, f"say what {name}({parameter.name}=…) is here"
+    return calls
+
+
+def test_the_victim_has_a_row_in_every_tenants_table(house: House, victim: tuple[TenantScope, dict[str, Any]]) -> None:
+    with house.database.read() as connection:
+        rows = _rows_of(connection, victim[0].tenant_id)
+    assert [name for name, found in rows.items() if not found] == []
+
+
+@pytest.mark.parametrize("kind", ["another_tenant", "nobody"])
+def test_a_foreign_tenant_sees_nothing_and_changes_nothing(
+    house: House, victim: tuple[TenantScope, dict[str, Any]], stranger: TenantScope, kind: str
+) -> None:
+    ada, arguments = victim
+    other = house.tenant("bob") if kind == "another_tenant" else stranger
+    with house.database.read() as connection:
+        before = _rows_of(connection, ada.tenant_id)
+    for name, function in FUNCTIONS.items():
+        if kind == "nobody" and name in {"fairness.write_finish_tag", "fairness.lock_finish_tag"}:
+            continue  # a tag needs a tenant
+        if kind == "another_tenant" and name == "access.read_tenant":
+            continue  # it is one, and sees itself: below
+        for call in _calls(function, arguments, name):
+            with house.database.write() as connection:
+                expected = NOTHING[name]
+                if isinstance(expected, type):
+                    with pytest.raises(expected):
+                        function(connection, other, **call)
+                elif name.startswith("fairness.") and kind == "another_tenant":
+                    assert function(connection, other, **call) in {None, 0, 7}, name  # 7: its own, once written
+                else:
+                    assert function(connection, other, **call) == expected, name
+    with house.database.read() as connection:
+        assert _rows_of(connection, ada.tenant_id) == before
+        if kind == "another_tenant":
+            assert access.read_tenant(connection, other).name == "bob"
+
+
+def test_the_owner_sees_what_the_stranger_does_not(house: House, victim: tuple[TenantScope, dict[str, Any]]) -> None:
+    """The table above would be satisfied by functions that never find anything."""
+    ada, arguments = victim
+    readers = [
+        name
+        for name, nothing in NOTHING.items()
+        if not isinstance(nothing, type) and name not in {"fairness.write_finish_tag", "jobs.count_ahead"}
+    ]
+    readers.sort(key=lambda name: name == "job_states.request_cancel")  # changes what the others see
+    for name in readers:
+        answers: list[Any] = []
+        for call in _calls(FUNCTIONS[name], arguments, name):
+            with house.database.write() as connection:
+                answers.append(FUNCTIONS[name](connection, ada, **call))
+        assert any(answer != NOTHING[name] for answer in answers), name
+
+
+def test_the_tables_themselves_refuse_a_row_that_points_at_another_tenants_job(
+    house: House, victim: tuple[TenantScope, dict[str, Any]]
+) -> None:
+    _, arguments = victim
+    bob = house.tenant("bob")
+    [job_id, _] = arguments["job_id"]
+    with pytest.raises(IntegrityError), house.database.write() as connection:
+        connection.execute(
+            text(
+                'INSERT INTO job_events (job_id, seq, tenant_id, "cursor", name, state, at_us) '
+                "VALUES (:job, 99, :tenant, 99, 'x', 'queued', 0)"
+            ),
+            {"job": job_id, "tenant": bob.tenant_id},
+        )
+    mixed = replace(bob, principal_id=victim[0].principal_id)  # bob's tenant, ada's principal
+    with house.database.read() as connection:
+        sha = jobs.read_jobs(connection, house.system, [job_id])[job_id].program_sha
+    with pytest.raises(IntegrityError), house.database.write() as connection:
+        jobs.insert_job(connection, mixed, house.new_job(mixed, program_sha=sha))
