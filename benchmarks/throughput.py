@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,39 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from qiskit import transpile
-from qiskit_ibm_runtime.fake_provider import FakeBrisbane
-from reference import ghz, region_circuit, region_noise
+from reference import SHOTS, ghz, plain_run
 from report import report
 
 from qpu_backend.engines.executors import local_executor
 from qpu_sdk import QPUProvider
 
-SHOTS = 1024
 TENANTS = 8
 WORKERS = 2
-
-_worker: dict[str, Any] = {}
-
-
-def prepare(qubits: list[int]) -> int:
-    """In a worker: the region's simulator, once."""
-    from qiskit_aer import AerSimulator  # noqa: PLC0415 - only workers load Aer
-
-    brisbane = FakeBrisbane()
-    _worker["simulator"] = AerSimulator(
-        method="density_matrix", noise_model=region_noise(brisbane, qubits), max_parallel_threads=1
-    )
-    _worker["circuit"] = region_circuit(brisbane, qubits)
-    return os.getpid()
-
-
-def plain_run(qubits: list[int], seed: int) -> int:
-    """In a worker: one job, as plain Aer runs it."""
-    if not _worker:
-        prepare(qubits)
-    counts = _worker["simulator"].run(_worker["circuit"], shots=SHOTS, seed_simulator=seed).result().get_counts()
-    return sum(counts.values())
-
 
 def plain_jobs_per_s(qubits: list[int], jobs: int) -> float:
     """Plain Aer with the region-sliced noise model, one call a job, through the executor the service uses."""
@@ -77,7 +51,9 @@ def service_jobs_per_s(jobs: int, data: Path) -> tuple[float, list[int], float]:
     for number in range(TENANTS):
         qpu("tenant", "create", f"tenant-{number}")
         keys.append(qpu("key", "create", f"tenant-{number}"))
-    server = subprocess.Popen([*tools, "serve", "--data", str(data), "--port", str(port), "--workers", str(WORKERS)])  # noqa: S603
+    serve = [*tools, "serve", "--data", str(data), "--port", str(port), "--workers", str(WORKERS)]
+    log = (data / "serve.log").open("w", encoding="utf-8")
+    server = subprocess.Popen(serve, stderr=log)  # noqa: S603
     try:
         providers = [_connected(port, key, server) for key in keys]
         backends = [provider.backend("eagle127:line-5") for provider in providers]
@@ -103,6 +79,7 @@ def service_jobs_per_s(jobs: int, data: Path) -> tuple[float, list[int], float]:
     finally:
         server.terminate()
         server.wait()
+        log.close()
 
 
 def _connected(port: int, key: str, server: subprocess.Popen[bytes]) -> QPUProvider:

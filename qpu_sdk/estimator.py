@@ -17,10 +17,9 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
 from qpu_sdk.errors import InvalidRequestError, LimitExceededError
 from qpu_sdk.options import EstimatorOptions
-from qpu_sdk.sampler import distinct
 from qpu_sdk.validation import check_bindings, check_register_names
 from qpu_sdk.wire.answers import PubOnClient
-from qpu_sdk.wire.circuits import binding_table, encode_bindings, encode_observable
+from qpu_sdk.wire.circuits import binding_table, distinct_circuits, encode_bindings, encode_observable
 from qpu_sdk.wire.errors import UnsupportedCircuit
 from qpu_sdk.wire.models import Observable, ProgramKind, Pub
 
@@ -67,7 +66,7 @@ class EstimatorV2(BaseEstimatorV2):  # pyright: ignore[reportUntypedBaseClass]
         options = EstimatorOptions.coerce(self.options)
         default_precision = options.default_precision if precision is None else precision
         coerced = [EstimatorPub.coerce(pub, default_precision) for pub in pubs]
-        circuits, index_of = distinct([pub.circuit for pub in coerced])
+        circuits, index_of = distinct_circuits([pub.circuit for pub in coerced])
         rules = self._backend.rules
         rules.check_circuits(circuits, parametric=True)
         check_register_names(circuits)

@@ -61,6 +61,7 @@ class JobEvents:
         self._cursor: str | None = None
         self._connection = 0  # counts connections; 0 before the first
         self._connected = False
+        self._tried = False  # the first attempt to connect is over, well or not
         self._thread: threading.Thread | None = None
         self._source: EventSource | None = None
         self._closed = threading.Event()
@@ -157,9 +158,8 @@ class JobEvents:
         return page.events[-1] if page.events else None
 
     def _opening(self) -> bool:
-        """Whether the first connection is still on its way."""
-        thread = self._thread
-        return self._connection == 0 and thread is not None and thread.is_alive() and not self._closed.is_set()
+        """Whether the first attempt to connect is still on its way."""
+        return not self._tried and self._thread is not None and not self._closed.is_set()
 
     # --- the listening thread ---------------------------------------------------------------------------------------
 
@@ -176,9 +176,6 @@ class JobEvents:
             finally:
                 self._disconnected()
             self._closed.wait(random.uniform(0.05, min(15.0, 0.1 * 2 ** min(next(failures), 10))))  # noqa: S311
-        self._disconnected()
-        if self._connection == 0:
-            self._connection = -1  # there never was one: nobody waits for it any more
 
     def _read_stream(self) -> bool:
         """Read until the stream ends; whether it gave anything."""
@@ -201,14 +198,14 @@ class JobEvents:
     def _now_connected(self) -> None:
         with self._lock:
             self._connection += 1
-            self._connected = True
+            self._connected = self._tried = True
             self._wake_all()
 
     def _disconnected(self) -> None:
         with self._lock:
             self._source = None
-            if self._connected:
-                self._connected = False
+            if self._connected or not self._tried:
+                self._connected, self._tried = False, True
                 self._wake_all()
 
     def _wake_all(self) -> None:

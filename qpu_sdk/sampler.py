@@ -14,7 +14,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qpu_sdk.options import SamplerOptions
 from qpu_sdk.validation import check_bindings, check_register_names
 from qpu_sdk.wire.answers import PubOnClient
-from qpu_sdk.wire.circuits import binding_table, encode_bindings
+from qpu_sdk.wire.circuits import binding_table, distinct_circuits, encode_bindings
 from qpu_sdk.wire.models import ProgramKind, Pub
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class SamplerV2(BaseSamplerV2):  # pyright: ignore[reportUntypedBaseClass]
         options = SamplerOptions.coerce(self.options)
         default_shots = options.default_shots if shots is None else shots
         coerced = [SamplerPub.coerce(pub, default_shots) for pub in pubs]
-        circuits, index_of = distinct([pub.circuit for pub in coerced])
+        circuits, index_of = distinct_circuits([pub.circuit for pub in coerced])
         rules = self._backend.rules
         rules.check_circuits(circuits, parametric=True)
         check_register_names(circuits)
@@ -86,14 +86,3 @@ def sampler_pub(pub: SamplerPub, circuit: int, shots: int, field: str) -> tuple[
         return Pub(circuit=circuit, shots=shots, bindings=encode_bindings(values)), 1
     check_bindings(np.zeros((pub.size, 0)), field)
     return Pub(circuit=circuit, shots=shots), pub.size
-
-
-def distinct(circuits: list[Any]) -> tuple[list[Any], dict[int, int]]:
-    """Circuit objects without repetition, and the place of each by ``id``: a circuit in many pubs goes up once."""
-    index_of: dict[int, int] = {}
-    kept: list[Any] = []
-    for circuit in circuits:
-        if id(circuit) not in index_of:
-            index_of[id(circuit)] = len(kept)
-            kept.append(circuit)
-    return kept, index_of

@@ -64,6 +64,17 @@ def encode_circuits(circuits: Sequence[QuantumCircuit], server_qpy_version: int)
     return CircuitPayload(data=base64.b64encode(zlib.compress(buffer.getvalue(), _FASTEST)))
 
 
+def distinct_circuits(circuits: list[Any]) -> tuple[list[Any], dict[int, int]]:
+    """Circuit objects without repetition, and the place of each by ``id``: a circuit in many pubs goes up once."""
+    index_of: dict[int, int] = {}
+    kept: list[Any] = []
+    for circuit in circuits:
+        if id(circuit) not in index_of:
+            index_of[id(circuit)] = len(kept)
+            kept.append(circuit)
+    return kept, index_of
+
+
 def decode_circuits(payload: CircuitPayload) -> list[QuantumCircuit]:
     """Inverse of :func:`encode_circuits`, for bytes you trust: reading QPY from strangers needs a limited process.
 

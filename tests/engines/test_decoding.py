@@ -262,7 +262,7 @@ def test_what_no_device_does_is_refused_by_its_name(pool: DecodingPool, name: st
             with circuit.box():
                 circuit.x(0)
         case "store":
-            circuit.store(circuit.clbits[0], expr.lift(value=True))
+            circuit.store(circuit.clbits[0], expr.lift(True))
         case "break_loop":
             with circuit.for_loop(range(3)):
                 circuit.break_loop()

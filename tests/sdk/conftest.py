@@ -48,7 +48,7 @@ def _document(name: str, num_qubits: int, edges: list[tuple[int, int]], **change
     gates += [GateCalibration(name="ecr", qubits=list(edge), error=8e-3, duration_ns=660.0) for edge in edges]
     document = {
         "name": name,
-        "device": name.split(":")[0],
+        "device": name.partition(":")[0],
         "kind": "virtual" if ":" in name else "device",
         "description": "",
         "num_qubits": num_qubits,

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
+from qiskit.result import Result
 from qiskit_aer import AerSimulator
 
 from qpu_sdk.wire.answers import (
@@ -32,7 +33,7 @@ def _result(program: ProgramKind, *pubs: object) -> JobResult:
     return JobResult(job_id="job_1", program=program, pubs=pubs, metadata={"seed": 7})
 
 
-def _as_qiskit(result: JobResult, *pubs: PubOnClient, memory: bool = True):
+def _as_qiskit(result: JobResult, *pubs: PubOnClient, memory: bool = True) -> Result:
     return to_result(result, pubs, backend_name="b", backend_version="1", memory=memory, date=None)
 
 

@@ -48,7 +48,8 @@ def test_login_tries_the_token_and_stores_it(qpu, qpu_service):
     assert stored.token == qpu_service.token
 
 
-def test_an_error_is_one_line_and_no_trace(qpu, monkeypatch, capsys):
+@pytest.mark.usefixtures("qpu")
+def test_an_error_is_one_line_and_no_trace(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["qpu", "job", "job_nothing"])
     with pytest.raises(SystemExit) as caught:
         cli.main()

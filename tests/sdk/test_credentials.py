@@ -23,7 +23,7 @@ def test_arguments_win_over_environment_over_profile(path):
     assert find_credentials("https://arg", "qpu_arg", environment=environment, path=path).url == "https://arg"
     assert find_credentials(environment=environment, path=path) == Credentials("https://env", "qpu_env")
     assert find_credentials(environment={}, path=path) == STORED
-    assert find_credentials(token="qpu_arg", environment=environment, path=path) == Credentials(
+    assert find_credentials(None, "qpu_arg", environment=environment, path=path) == Credentials(
         "https://env", "qpu_arg"
     )
 

@@ -7,6 +7,7 @@ import pytest
 from qiskit import QuantumCircuit, transpile
 from qiskit.circuit import Parameter, ParameterVector
 from qiskit.primitives import BaseEstimatorV2, BaseSamplerV2, StatevectorEstimator
+from qiskit.primitives.containers.bindings_array import BindingsArray
 from qiskit.quantum_info import SparseObservable, SparsePauliOp
 
 from qpu_sdk import EstimatorV2, SamplerV2
@@ -57,8 +58,6 @@ def test_a_shape_without_parameters_repeats_the_circuit(backend):
     circuit = QuantumCircuit(1, 1)
     circuit.x(0)
     circuit.measure(0, 0)
-    from qiskit.primitives.containers.bindings_array import BindingsArray
-
     job = SamplerV2(backend).run([(circuit, BindingsArray({}, shape=(3,)))], shots=10)
     data = job.result(60)[0].data
     assert data.shape == (3,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import datetime
+import datetime as dt
 import os
 import signal
 import threading
@@ -174,7 +174,7 @@ def test_a_wait_can_end_before_the_job(long_circuit):
 
 def test_interrupting_stops_the_wait_and_not_the_job(long_circuit):
     wide, circuit = long_circuit
-    job = wide.run([circuit] * 3, shots=50_000)
+    job = wide.run(circuit, shots=50_000)
     threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         job.result()
@@ -244,12 +244,12 @@ def test_a_backend_tells_what_tools_ask(device):
 
 
 def test_targets_have_a_history(device):
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     then = device.target_history(now)
     assert isinstance(then, Target)
     assert then.operation_names == device.target.operation_names
     with pytest.raises(NotFoundError, match="no calibration"):
-        device.properties(datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC))
+        device.properties(dt.datetime(2000, 1, 1, tzinfo=dt.UTC))
 
 
 def test_a_copy_of_a_backend_has_its_own_options(backend, ghz):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +29,7 @@ EVENTS = [
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12))
 def test_events_do_not_depend_on_how_bytes_are_cut(cuts):
     ends = [0, *sorted(cuts), len(STREAM)]
-    chunks = [STREAM[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    chunks = [STREAM[start:end] for start, end in itertools.pairwise(ends)]
     assert list(parse_events(chunks)) == EVENTS
 
 

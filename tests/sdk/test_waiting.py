@@ -68,6 +68,6 @@ def test_many_waits_share_one_stream_and_nothing_polls(through_proxy, proxy, fli
     assert len(proxy.requests) == 16  # no status, no events: the stream that is open told it all
 
 
-def test_waiting_for_a_job_of_another_program_asks_once_and_then_listens(through_proxy, backend, proxy, flip):
+def test_waiting_for_a_job_of_another_program_asks_once_and_then_listens(through_proxy, backend, flip):
     job = backend.run(flip, shots=5)
     assert through_proxy.job(job.job_id()).result(60).get_counts()
