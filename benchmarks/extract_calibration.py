@@ -2,9 +2,10 @@
 
     python benchmarks/extract_calibration.py FakeBrisbane eagle127 qpu_backend/physics/catalog/eagle127.json
 
-reads the calibration that a fake backend of qiskit-ibm-runtime (Apache-2.0) carries: T1, T2, frequency, anharmonicity,
-readout and gate errors, durations, and the static ZZ of each coupler, which Aer's noise import leaves out. Only facts are
-kept, with their source, version, date and licence, so that the package is not a dependency of the service.
+reads the calibration that a fake backend of qiskit-ibm-runtime (Apache-2.0) carries: T1, T2, frequency,
+anharmonicity, readout and gate errors, durations, and the static ZZ of each coupler, which Aer's noise import leaves
+out. Only facts are kept, with their source, version, date and licence, so that the package is not a dependency of the
+service.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def extract(backend_name: str, catalogue_name: str) -> dict[str, Any]:
 
 
 def _shape(num_qubits: int) -> str:
-    return "heavy-hex lattice" if num_qubits > 10 else "small lattice"  # noqa: PLR2004 - families of the provider
+    return "heavy-hex lattice" if num_qubits > 10 else "small lattice"
 
 
 def _qubit(q: int, rows: list[dict[str, Any]], notes: list[str]) -> list[float | None] | None:
@@ -108,7 +109,9 @@ def _qubit(q: int, rows: list[dict[str, Any]], notes: list[str]) -> list[float |
         return None
     t1_us, t2_us = (_exact(found[name][0], NS[found[name][1]] / 1e3) for name in ("T1", "T2"))
     if t2_us > 2 * t1_us:
-        notes.append(f"T2 of qubit {q}, {t2_us:.1f} µs, exceeds 2 T1 and is truncated to {2 * t1_us:.1f} µs, as Aer does.")
+        notes.append(
+            f"T2 of qubit {q}, {t2_us:.1f} µs, exceeds 2 T1 and is truncated to {2 * t1_us:.1f} µs, as Aer does."
+        )
         t2_us = 2 * t1_us
     frequencies = [
         _exact(found[name][0], HZ[found[name][1]]) if name in found else None for name in ("frequency", "anharmonicity")

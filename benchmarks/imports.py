@@ -1,6 +1,6 @@
 """What ``import qpu_sdk`` costs beside ``import qiskit``: whole processes in turn, medians.
 
-    python benchmarks/imports.py --json
+python benchmarks/imports.py --json
 """
 
 from __future__ import annotations

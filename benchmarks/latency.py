@@ -1,6 +1,6 @@
 """The whole way of one job on an idle service, beside stock Aer and beside plain Aer on the region: one run, medians.
 
-    python benchmarks/latency.py --json
+python benchmarks/latency.py --json
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def main() -> None:
     """Measure the three ways in turn, so that all see the same machine."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--repeats", type=int, default=60, help="of the two fast ways; the slow one runs a tenth as often")
+    parser.add_argument(
+        "--repeats", type=int, default=60, help="of the two fast ways; the slow one runs a tenth as often"
+    )
     arguments = parser.parse_args()
 
     brisbane = FakeBrisbane()

@@ -1,4 +1,4 @@
-"""What the service is measured against: plain Aer with the noise model of a region, built from Qiskit's fake backend alone."""
+"""What the service is measured against: plain Aer on a region, built from Qiskit's fake backend alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ready: dict[tuple[int, ...], tuple[Any, QuantumCircuit]] = {}
 
 
 def plain_run(qubits: list[int], seed: int) -> int:
-    """In a worker: one job as plain Aer runs it, with the simulator kept. Returns the number of shots that came back."""
+    """In a worker: one job as plain Aer runs it, with the simulator kept. Returns the shots that came back."""
     key = tuple(qubits)
     if key not in _ready:
         from qiskit_aer import AerSimulator  # noqa: PLC0415 - only workers load Aer
@@ -99,4 +99,6 @@ def region_noise(whole: BackendV2, qubits: Sequence[int]) -> NoiseModel:
 
 def region_circuit(whole: BackendV2, qubits: Sequence[int]) -> QuantumCircuit:
     """GHZ on the region, in its instructions."""
-    return transpile(ghz(len(qubits)), Region(whole, qubits), initial_layout=list(range(len(qubits))), seed_transpiler=1)
+    return transpile(
+        ghz(len(qubits)), Region(whole, qubits), initial_layout=list(range(len(qubits))), seed_transpiler=1
+    )

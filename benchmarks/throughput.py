@@ -1,6 +1,6 @@
 """400 jobs of 8 tenants over HTTP, clients on the same cores, beside plain Aer straight through the same executor.
 
-    python benchmarks/throughput.py --json
+python benchmarks/throughput.py --json
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from qpu_sdk import QPUProvider
 
 TENANTS = 8
 WORKERS = 2
+
 
 def plain_jobs_per_s(qubits: list[int], jobs: int) -> float:
     """Plain Aer with the region-sliced noise model, one call a job, through the executor the service uses."""

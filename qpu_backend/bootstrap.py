@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from qpu_backend.domain.keys import key_hmac, make_key
 from qpu_backend.domain.pricing import PriceBook
-from qpu_backend.domain.quota import Resource, Window
 from qpu_backend.domain.tenancy import PrincipalId, Role, SystemScope, TenantId, TenantScope
 from qpu_backend.engines.catalogue import read_device
 from qpu_backend.engines.decoded import DecodingLimits
@@ -38,6 +37,7 @@ from qpu_sdk.wire.codec import pack
 from qpu_sdk.wire.models import QPY_VERSION_READ
 
 if TYPE_CHECKING:
+    from qpu_backend.domain.quota import Resource, Window
     from collections.abc import Mapping
 
     from qpu_backend.config import DeviceSection, ServiceConfig
@@ -112,7 +112,12 @@ class Administration:
             quota.set_limit(connection, SYSTEM, tenant_id=tenant.id, resource=resource, window=window, amount=amount)
 
     def create_key(
-        self, tenant_name: str, *, principal: str = "default", role: Role = Role.MEMBER, expires_at_us: int | None = None
+        self,
+        tenant_name: str,
+        *,
+        principal: str = "default",
+        role: Role = Role.MEMBER,
+        expires_at_us: int | None = None,
     ) -> str:
         """A new API key, shown this once; the principal is made if the tenant has none of that name."""
         tenant = self._tenant(tenant_name)
@@ -120,8 +125,12 @@ class Administration:
         key = make_key(secrets.token_bytes(32))
         with self._database.write() as connection:
             found = [p for p in access.list_principals(connection, SYSTEM, tenant.id) if p.name == principal]
-            owner = found[0] if found else access.create_principal(
-                connection, SYSTEM, tenant_id=tenant.id, name=principal, role=role, now_us=now_us
+            owner = (
+                found[0]
+                if found
+                else access.create_principal(
+                    connection, SYSTEM, tenant_id=tenant.id, name=principal, role=role, now_us=now_us
+                )
             )
             access.insert_key(
                 connection,

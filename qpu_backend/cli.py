@@ -1,4 +1,4 @@
-"""The operator's commands, mounted into ``qpu``: serve, migrate, tenant …, key …"""
+"""The operator's commands, mounted into ``qpu``: serve, migrate, tenant …, key …, for those who run a service."""
 
 from __future__ import annotations
 
@@ -126,9 +126,7 @@ def create_key(
 
 
 @key_app.command("list")
-def list_keys(
-    tenant: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None
-) -> None:
+def list_keys(tenant: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
     """A tenant's keys, without the keys."""
     table = Table("id", "principal", "expires", "revoked")
     with _Tools(load_config(config, data=data, database=database)) as administration:
@@ -138,9 +136,7 @@ def list_keys(
 
 
 @key_app.command("revoke")
-def revoke_key(
-    key_id: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None
-) -> None:
+def revoke_key(key_id: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
     """Revoke a key by its id; it stops within a second."""
     with _Tools(load_config(config, data=data, database=database)) as administration:
         done = administration.revoke_key(key_id)
@@ -172,7 +168,9 @@ def _limits(
 ) -> dict[tuple[Resource, Window], int]:
     asked = {
         (Resource.SHOTS, Window.DAY): shots_per_day,
-        (Resource.DEVICE_US, Window.DAY): None if device_seconds_per_day is None else round(1e6 * device_seconds_per_day),
+        (Resource.DEVICE_US, Window.DAY): None
+        if device_seconds_per_day is None
+        else round(1e6 * device_seconds_per_day),
         (Resource.SPEND_MICRO, Window.MONTH): spend_micro_per_month,
     }
     return {key: amount for key, amount in asked.items() if amount is not None}

@@ -1,8 +1,8 @@
-"""The whole service inside one process: what ``QPUProvider.embedded()`` starts, with nothing to install or run beside it.
+"""The whole service inside one process: what ``QPUProvider.embedded()`` starts, with nothing to run beside it.
 
-It is the same application over the same contract as a remote one, on SQLite, behind a Unix socket in a folder of mode 0700
-(where there are no such sockets: a random port on 127.0.0.1). ``path=None`` is a private service that is gone when it is closed; a
-path is durable, and a second process on the same path becomes a client of the first.
+It is the same application over the same contract as a remote one, on SQLite, behind a Unix socket in a folder of mode
+0700 (where there are no such sockets: a random port on 127.0.0.1). ``path=None`` is a private service that is gone
+when it is closed; a path is durable, and a second process on the same path becomes a client of the first.
 """
 
 from __future__ import annotations
@@ -119,7 +119,9 @@ class EmbeddedService:
         service = self._own()
         asked = {
             (Resource.SHOTS, Window.DAY): shots_per_day,
-            (Resource.DEVICE_US, Window.DAY): None if device_seconds_per_day is None else round(1e6 * device_seconds_per_day),
+            (Resource.DEVICE_US, Window.DAY): None
+            if device_seconds_per_day is None
+            else round(1e6 * device_seconds_per_day),
             (Resource.SPEND_MICRO, Window.MONTH): spend_micro_per_month,
         }
         limits = {key: amount for key, amount in asked.items() if amount is not None}

@@ -103,7 +103,7 @@ class QPUBackend(BackendV2):  # pyright: ignore[reportUntypedBaseClass]
     def _repr_html_(self) -> str:
         return display.backend_html(self._document)
 
-    # --- what it is -------------------------------------------------------------------------------------------------
+    # --- what it is ------------------------------------------------------------------------------------------------
 
     @property
     def document(self) -> BackendDocument:
@@ -156,7 +156,7 @@ class QPUBackend(BackendV2):  # pyright: ignore[reportUntypedBaseClass]
             rep_delay_range=(document.rep_delay_range_us[0] * 1e-6, document.rep_delay_range_us[1] * 1e-6),
         )
 
-    # --- how it is doing --------------------------------------------------------------------------------------------
+    # --- how it is doing -------------------------------------------------------------------------------------------
 
     def status(self) -> BackendStatus:
         """Whether it takes jobs and how many are waiting, now."""
@@ -206,7 +206,7 @@ class QPUBackend(BackendV2):  # pyright: ignore[reportUntypedBaseClass]
         """
         return build_target(self.properties(when))
 
-    # --- running ----------------------------------------------------------------------------------------------------
+    # --- running ---------------------------------------------------------------------------------------------------
 
     @classmethod
     def _default_options(cls) -> Options:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -2,8 +2,9 @@
 # (Qiskit ships no types: what comes from it is unknown to the checker.)
 """``qpu demo``: two tenants share one chip, and everybody sees what they may see.
 
-Each submits real algorithms with its own key to the virtual QPU that fits them. The scheduler finds the regions. Then every job of
-the fullest batch runs once more on the same qubits, alone, so that the price of having neighbours is a measured number.
+Each submits real algorithms with its own key to the virtual QPU that fits them. The scheduler finds the regions. Then
+every job of the fullest batch runs once more on the same qubits, alone, so that the price of having neighbours is a
+measured number.
 """
 
 from __future__ import annotations
@@ -12,14 +13,12 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from qiskit import QuantumCircuit, qasm2, qasm3, transpile
 from qiskit.circuit.library import QFTGate, qaoa_ansatz
 from qiskit.quantum_info import SparsePauliOp, Statevector, hellinger_fidelity
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from qpu_sdk.display import device_text, draw_device
@@ -27,6 +26,8 @@ from qpu_sdk.errors import QuotaExceededError
 from qpu_sdk.provider import QPUProvider
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from pathlib import Path
     from collections.abc import Iterable
 
     from qpu_sdk.job import QPUJob
@@ -132,7 +133,7 @@ def bernstein_vazirani(secret: str) -> QuantumCircuit:
 
 
 def qft(num_qubits: int) -> QuantumCircuit:
-    """A state with one frequency, and the inverse Fourier transform that reads it: ends in 0101…"""
+    """A state with one frequency, and the inverse Fourier transform that reads it: ends in 0101."""
     circuit = QuantumCircuit(num_qubits)
     frequency = sum(1 << bit for bit in range(0, num_qubits, 2))
     for qubit in range(num_qubits):

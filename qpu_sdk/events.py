@@ -161,7 +161,7 @@ class JobEvents:
         """Whether the first attempt to connect is still on its way."""
         return not self._tried and self._thread is not None and not self._closed.is_set()
 
-    # --- the listening thread ---------------------------------------------------------------------------------------
+    # --- the listening thread --------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
         failures = itertools.count()

@@ -96,7 +96,7 @@ class QPUJob(JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[report
     def _repr_html_(self) -> str:
         return display.job_html(self._document)
 
-    # --- what it is -------------------------------------------------------------------------------------------------
+    # --- what it is ------------------------------------------------------------------------------------------------
 
     def backend(self) -> BackendV2:
         """The backend the job was sent to."""
@@ -138,7 +138,7 @@ class QPUJob(JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[report
         """
         raise QPUJobError(f"job {self._document.id} is already submitted")
 
-    # --- how it is doing --------------------------------------------------------------------------------------------
+    # --- how it is doing -------------------------------------------------------------------------------------------
 
     def document(self) -> JobDocument:
         """The job as the service tells it now; once final it never changes and is not asked for again."""
@@ -182,7 +182,7 @@ class QPUJob(JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[report
         path = f"/backends/{quoted(self._document.backend)}/calibrations/{quoted(calibration_id)}"
         return self._connection.transport.get(path, BackendDocument)
 
-    # --- waiting ----------------------------------------------------------------------------------------------------
+    # --- waiting ---------------------------------------------------------------------------------------------------
 
     def wait_for_final_state(
         self, timeout: float | None = None, wait: float = 0.0, callback: Callable[..., object] | None = None
@@ -274,7 +274,7 @@ class QPUJob(JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[report
         self._learn(latest)
         return latest.state not in {JobState.DONE, JobState.FAILED}
 
-    # --- Qiskit's two job interfaces both ask for these -------------------------------------------------------------
+    # --- Qiskit's two job interfaces both ask for these ------------------------------------------------------------
 
     def job_id(self) -> str:
         """The job's name on the service."""

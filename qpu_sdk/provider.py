@@ -138,7 +138,7 @@ class QPUProvider:
         """Versions and limits of the service."""
         return self._connection.version
 
-    # --- backends ---------------------------------------------------------------------------------------------------
+    # --- backends --------------------------------------------------------------------------------------------------
 
     def summaries(self) -> list[BackendSummary]:
         """One line per backend: size, state, queue."""
@@ -204,7 +204,7 @@ class QPUProvider:
         best = min(fitting, key=lambda summary: (summary.pending_jobs, summary.num_qubits, summary.name))
         return self.backend(best.name)
 
-    # --- jobs -------------------------------------------------------------------------------------------------------
+    # --- jobs ------------------------------------------------------------------------------------------------------
 
     def jobs(
         self,

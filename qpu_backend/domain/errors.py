@@ -44,7 +44,7 @@ class DomainError(Exception):
     retry_at_us: int | None = None
 
 
-# --- the request cannot be run as it stands -------------------------------------------------------------------------
+# --- the request cannot be run as it stands -----------------------------------------------------------------------
 
 
 class RequestRefused(DomainError):
@@ -246,7 +246,7 @@ class QueueFull(Exhausted):
         self.queued = queued
 
 
-# --- not in this state ----------------------------------------------------------------------------------------------
+# --- not in this state --------------------------------------------------------------------------------------------
 
 
 class IllegalTransition(DomainError):

@@ -38,10 +38,10 @@ class Footprint:
 
     shape: str | None
     qubits: tuple[int, ...]
-    edge_counts: tuple[tuple[tuple[int, int], int], ...]
-    sx_counts: tuple[int, ...]
+    edge_counts: tuple[tuple[tuple[int, int], float], ...]
+    sx_counts: tuple[float, ...]
     measured: tuple[int, ...]
-    idle_ns: tuple[int, ...]
+    idle_ns: tuple[float, ...]
     needs: tuple[Need, ...]
     rep_delay_ns: int | None = None
 

@@ -148,7 +148,7 @@ def unrolled(rounds: Iterable[Round]) -> Iterator[Round]:
             yield Round(1, one.shots, one.duration_ns, one.period_ns, members)
 
 
-# --- time -------------------------------------------------------------------------------------------------------------
+# --- time ---------------------------------------------------------------------------------------------------------
 
 Profile = tuple[tuple[int, int], ...]
 """Repetition period along a batch: ``(shots, period_ns)`` stretches in order. Boundaries between executions are

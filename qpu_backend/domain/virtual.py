@@ -1,7 +1,7 @@
 """Virtual QPUs: a shape, all the places where it fits on a device, and the calibration it is published with.
 
-A tenant transpiles once against the *median* of the regions and runs on whichever is free, so the published numbers promise
-neither the best place nor the worst; how wide the places vary is published beside them.
+A tenant transpiles once against the *median* of the regions and runs on whichever is free, so the published numbers
+promise neither the best place nor the worst; how wide the places vary is published beside them.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def shape_of(name: str, model: DeviceModel, snapshot: Snapshot, errors: LogError
         idle_loss_per_ns=(errors.rate1_per_ns[places] + 2.0 * errors.rate2_per_ns[places]) / 6.0,
     )
     medians = _medians(model, snapshot, places, edges)
-    return Shape(name, table, medians, len(np.unique(np.sort(places, axis=1), axis=0)), _spread(snapshot, places, edges))
+    return Shape(
+        name, table, medians, len(np.unique(np.sort(places, axis=1), axis=0)), _spread(snapshot, places, edges)
+    )
 
 
 def _medians(model: DeviceModel, snapshot: Snapshot, places: NDArray[np.intp], edges: NDArray[np.float64]) -> Snapshot:
@@ -111,7 +113,9 @@ def _medians(model: DeviceModel, snapshot: Snapshot, places: NDArray[np.intp], e
     for column, (a, b) in enumerate(line_pairs(places.shape[1])):
         for op in sorted({key[0] for key in snapshot.gates if key[0] in TWO_QUBIT_GATES}):
             pairs = [(p, q) for p, q in places[:, [a, b]].tolist()]
-            here = [snapshot.gates[op, pair] for p, q in pairs for pair in ((p, q), (q, p)) if (op, pair) in snapshot.gates]
+            here = [
+                snapshot.gates[op, pair] for p, q in pairs for pair in ((p, q), (q, p)) if (op, pair) in snapshot.gates
+            ]
             error = float(-np.expm1(-np.median(edges[:, column])))
             gates[op, (a, b)] = GateProperties(error=error, duration_ns=_median_gate(here).duration_ns)
     return Snapshot(
@@ -136,12 +140,7 @@ def _measured(value: float) -> float | None:
 
 def _spread(snapshot: Snapshot, places: NDArray[np.intp], edges: NDArray[np.float64]) -> Spread:
     """Percentiles of each region's own mean: what a tenant may meet, place by place."""
-    columns = np.array(
-        [
-            [np.nan] * 3 if q is None else [q.readout_error, q.t1_us, q.t2_us]
-            for q in snapshot.qubits
-        ]
-    )
+    columns = np.array([[np.nan] * 3 if q is None else [q.readout_error, q.t1_us, q.t2_us] for q in snapshot.qubits])
     means = columns[places].mean(axis=1)
     quantities = {
         "gate_error": -np.expm1(-edges.mean(axis=1)),
@@ -150,5 +149,6 @@ def _spread(snapshot: Snapshot, places: NDArray[np.intp], edges: NDArray[np.floa
         "t2_us": means[:, 2],
     }
     return {
-        name: (float(np.percentile(values, 10)), float(np.percentile(values, 90))) for name, values in quantities.items()
+        name: (float(np.percentile(values, 10)), float(np.percentile(values, 90)))
+        for name, values in quantities.items()
     }

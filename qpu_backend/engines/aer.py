@@ -9,16 +9,18 @@ The only file of ours that knows Qiskit Aer. Two ways, chosen by :func:`qpu_back
 * trajectories: Aer's own errors after each gate, run through ``AerSimulator``; any control flow.
 """
 
+# Qiskit and Aer ship no types: this is the file where what they answer is unknown.
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TYPE_CHECKING
 
 import numpy as np
 import qiskit
 import qiskit_aer
-from numpy.typing import NDArray
 from qiskit.circuit import ClassicalRegister, IfElseOp, QuantumCircuit
 from qiskit_aer import AerSimulator
 from qiskit_aer.backends.backend_utils import LIBRARY_DIR
@@ -41,6 +43,9 @@ from qpu_backend.physics.method import Method, choose_method
 from qpu_backend.physics.program import Step, noisy_program
 from qpu_backend.physics.snapshot import GateProperties, QubitProperties
 from qpu_backend.physics.timing import has_mid_circuit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 ENGINE_VERSION: Final = "aer-1"
 """Changes whenever the same record may give other counts."""
@@ -114,7 +119,7 @@ def _bits(memory: list[str], num_clbits: int) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join([words[word] for word in memory]), dtype=np.uint8).reshape(len(memory), num_bytes)
 
 
-# --- density matrix -----------------------------------------------------------------------------------------------------
+# --- density matrix -----------------------------------------------------------------------------------------------
 
 
 def _run_density_matrix(
@@ -200,7 +205,7 @@ def _angle(step: Step, angles: list[float]) -> float:
     return angles[step.slot] if step.slot >= 0 else step.value
 
 
-# --- trajectories -------------------------------------------------------------------------------------------------------
+# --- trajectories -------------------------------------------------------------------------------------------------
 
 
 def _run_trajectories(

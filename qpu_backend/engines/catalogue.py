@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from importlib import resources
-from typing import Final
+from typing import Final, TYPE_CHECKING
 
 from qpu_backend.physics.catalog.parse import parse_device
-from qpu_backend.physics.device import DeviceModel
 from qpu_backend.physics.errors import InvalidDevice
-from qpu_backend.physics.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from qpu_backend.physics.snapshot import Snapshot
+    from qpu_backend.physics.device import DeviceModel
 
 _FOLDER: Final = resources.files("qpu_backend.physics.catalog")
 _SUFFIX: Final = ".json"
@@ -17,7 +19,9 @@ _SUFFIX: Final = ".json"
 
 def device_names() -> tuple[str, ...]:
     """Names of all devices of the catalogue, sorted."""
-    return tuple(sorted(entry.name.removesuffix(_SUFFIX) for entry in _FOLDER.iterdir() if entry.name.endswith(_SUFFIX)))
+    return tuple(
+        sorted(entry.name.removesuffix(_SUFFIX) for entry in _FOLDER.iterdir() if entry.name.endswith(_SUFFIX))
+    )
 
 
 def read_device(name: str) -> tuple[DeviceModel, Snapshot]:

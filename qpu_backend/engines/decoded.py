@@ -188,7 +188,7 @@ def _require_operations(body: Operations, circuit: IsaCircuit, *, below: int) ->
     pair = np.isin(code, [int(op) for op in TWO_QUBIT_GATES])
     acts = ~barrier & ~branch
     known = [int(op) for op in Op]
-    _require(bool(np.isin(code, known).all()) and bool(np.isfinite(body["value"]).all()))
+    _require(bool(np.all(np.isin(code, known))) and bool(np.all(np.isfinite(body["value"]))))
     _require(bool(np.where(acts, (q0 >= 0) & (q0 < len(circuit.qubits)), q0 == -1).all()))
     _require(bool(np.where(pair, (q1 >= 0) & (q1 < len(circuit.qubits)) & (q1 != q0), q1 == -1).all()))
     _require(bool(np.where(measure, (clbit >= 0) & (clbit < circuit.num_clbits), clbit == -1).all()))

@@ -9,15 +9,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar, TYPE_CHECKING
 
 from loky import ProcessPoolExecutor  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from qpu_backend.engines.protocol import join_tasks
 from qpu_backend.engines.worker import run_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")

@@ -147,7 +147,7 @@ class Lowering:
         try:
             return instruction.operation
         except CircuitError:
-            # QPY keeps a delay's number and loses its unit (Qiskit#8293); what then is no whole number of dt cannot be read.
+            # QPY keeps a delay's number and loses its unit (Qiskit#8293): what is no whole number of dt cannot be read.
             if instruction.name == "delay":
                 reason = "QPY carries whole numbers of dt only; convert its length, and bind it, before sending"
                 raise self._unsupported("delay", reason) from None

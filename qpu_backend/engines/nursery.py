@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import qpu_backend
-import qpu_sdk
 from qpu_backend.engines.frames import receive_exactly
 from qpu_backend.engines.invalid_circuit import DecodingUnavailable
+from qpu_sdk.wire import codec
 
 COMMAND: Final = struct.Struct("!cq")
 """An order to the zygote: :data:`FORK` (the child's socket travels along) or :data:`KILL` and a process id."""
@@ -157,6 +156,6 @@ class Nursery:
 
 def _import_path() -> list[str]:
     """Where the zygote finds packages: where this process does, without the current folder."""
-    roots = [str(Path(package.__file__ or "").resolve().parents[1]) for package in (qpu_backend, qpu_sdk)]
+    roots = [str(Path(file).resolve().parents[2]) for file in (__file__, codec.__file__)]
     path = [str(entry) for entry in sys.path if str(entry)]
     return path + [root for root in dict.fromkeys(roots) if root not in path]

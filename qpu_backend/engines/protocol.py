@@ -6,17 +6,19 @@ again, whatever becomes of drift code and neighbours. Circuits here are relocate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qpu_backend.physics.circuit import IsaCircuit
 from qpu_backend.physics.snapshot import RegionNoise
 from qpu_sdk.wire.codec import pack, unpack
 from qpu_sdk.wire.errors import MalformedPayload
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
 TASK_VERSION: Final = 1
 
@@ -79,8 +81,8 @@ class RegionTask:
         Raises:
             MalformedPayload: not an execution record of this version.
         """
-        document = unpack(data)
-        if not isinstance(document, dict) or document.get("task_version") != TASK_VERSION:  # pyright: ignore[reportUnknownMemberType]
+        document: Any = unpack(data)
+        if type(document) is not dict or document.get("task_version") != TASK_VERSION:  # pyright: ignore[reportUnknownMemberType]
             raise MalformedPayload(f"not a version {TASK_VERSION} execution record")
         return cls(
             circuits=tuple(IsaCircuit.from_document(circuit) for circuit in document["circuits"]),

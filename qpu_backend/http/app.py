@@ -49,7 +49,9 @@ def _publish_request_schema(app: FastAPI) -> None:
         document = generate()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         if "JobRequest" not in schemas:
-            _, definitions = models_json_schema([(JobRequest, "validation")], ref_template="#/components/schemas/{model}")
+            _, definitions = models_json_schema(
+                [(JobRequest, "validation")], ref_template="#/components/schemas/{model}"
+            )
             schemas.update(definitions["$defs"])
         return document
 
@@ -93,7 +95,7 @@ class RequestGate:
 
         try:
             if too_large:
-                raise _BodyTooLargeError
+                raise _BodyTooLargeError  # noqa: TRY301 - answered below, like a body that grows too large on its way
             await self._app(scope, counted, stamped)
         except _BodyTooLargeError:
             detail = f"the body is larger than {self._max_body_bytes} bytes; split the job"
@@ -108,5 +110,3 @@ class RequestGate:
 
 class _BodyTooLargeError(Exception):
     pass
-
-

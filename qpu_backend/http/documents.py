@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qpu_backend.domain.privacy import told_loss
+from qpu_backend.domain.privacy import CoTenants, told_loss
 from qpu_sdk.wire.models import (
     JobDocument,
     JobEvent,
@@ -95,7 +95,7 @@ def metering_record(row: JobRow, usage: UsageRow | None, placement: PlacedJob | 
         simulator_cpu_us=0 if usage is None else usage.simulator_cpu_us,
         result_bytes=0 if usage is None else usage.result_bytes,
         placement=None if placement is None else list(placement.placement.region),
-        co_tenants=None if placement is None else placement.placement.co_tenants,
+        co_tenants=None if placement is None else CoTenants(placement.placement.co_tenants).value,
         crosstalk_loss=None if placement is None else told_loss(placement.placement.crosstalk_loss or 0.0),
         calibration_id=None if placement is None else placement.snapshot_id,
         seed=row.seed,
@@ -119,4 +119,6 @@ def result_as_json(body: bytes) -> dict[str, Any]:
 
 def _hex_counts(bits: np.ndarray[Any, np.dtype[np.uint8]]) -> dict[str, int]:
     values, counts = np.unique(bits, axis=0, return_counts=True)
-    return {hex(int.from_bytes(value.tobytes(), "little")): int(count) for value, count in zip(values, counts, strict=True)}
+    return {
+        hex(int.from_bytes(value.tobytes(), "little")): int(count) for value, count in zip(values, counts, strict=True)
+    }

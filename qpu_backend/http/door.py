@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Depends, Request
 
 if TYPE_CHECKING:
-    from qpu_backend.http.auth import Authenticator
     from qpu_backend.domain.tenancy import SystemScope
+    from qpu_backend.http.auth import Authenticator
     from qpu_backend.pipeline.admission import Admission
     from qpu_backend.pipeline.cancellation import Cancellation
     from qpu_backend.pipeline.clocks import WallClock

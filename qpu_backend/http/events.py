@@ -1,7 +1,7 @@
 """Events by push: server-sent events for one job or all jobs of a tenant, and their long-poll face.
 
-The table is the truth. A stream reads what is new, waits for a hint (or a second, for events another process wrote), reads
-again. A waiting client holds no thread and no database connection.
+The table is the truth. A stream reads what is new, waits for a hint (or a second, for events another process wrote),
+reads again. A waiting client holds no thread and no database connection.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from qpu_backend.stores import events, jobs
 from qpu_sdk.wire.models import EventPage, JobEvent, JobState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 router = APIRouter(tags=["events"])
 
@@ -44,7 +44,7 @@ async def job_events(
     wait: Annotated[float, Query(ge=0, le=60)] = 0,
     last_event_id: Annotated[str | None, Header(max_length=32)] = None,
 ) -> Response:
-    """A job's events after number ``after``: a page (at most ``wait`` seconds later), or a stream for ``text/event-stream``."""
+    """A job's events after a number: a page (at most ``wait`` s later), or a stream for ``text/event-stream``."""
     seen = _resume(last_event_id, after)
     page = await run_in_threadpool(_read_job, door, scope, job_id, seen)
     if _SSE in request.headers.get("accept", ""):
@@ -99,7 +99,9 @@ async def _follow_tenant(door: Door, scope: TenantScope, cursor: int) -> AsyncIt
         yield "".join(_frame(event.cursor, event) for event in batch) or ": alive\n\n"
 
 
-async def _changes(door: Door, scope: TenantScope, read, last: int, *, by_cursor: bool) -> AsyncIterator[list[JobEvent]]:  # noqa: ANN001
+async def _changes(
+    door: Door, scope: TenantScope, read: Callable[[int], list[JobEvent]], last: int, *, by_cursor: bool
+) -> AsyncIterator[list[JobEvent]]:
     """What is new, as it comes; an empty list as a heartbeat."""
     quiet_since = time.monotonic()
     with door.notices.watch_async(tenant_topic(scope.tenant_id)) as hint:
@@ -130,12 +132,17 @@ def _read_job(door: Door, scope: TenantScope, job_id: str, after: int) -> list[J
     with door.database.read() as connection:
         if jobs.get_job(connection, scope, job_id) is None:
             raise NotFound("job", job_id)
-        return [event_document(row) for row in events.read_job_events(connection, scope, job_id, after_seq=after, limit=_PAGE)]
+        return [
+            event_document(row)
+            for row in events.read_job_events(connection, scope, job_id, after_seq=after, limit=_PAGE)
+        ]
 
 
 def _read_tenant(door: Door, scope: TenantScope, after: int) -> list[JobEvent]:
     with door.database.read() as connection:
-        return [event_document(row) for row in events.read_tenant_events(connection, scope, after_cursor=after, limit=_PAGE)]
+        return [
+            event_document(row) for row in events.read_tenant_events(connection, scope, after_cursor=after, limit=_PAGE)
+        ]
 
 
 def _current_cursor(door: Door, scope: TenantScope) -> int:

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 
 from qpu_backend.domain.errors import DomainError, NotFound
+from qpu_backend.domain.jobs import JobState as DomainState
 from qpu_backend.http.auth import CancelJobs, ReadJobs, SubmitJobs  # noqa: TC001 - FastAPI reads annotations at run time
 from qpu_backend.http.documents import job_document, metering_record, result_as_json
 from qpu_backend.http.door import AtDoor  # noqa: TC001
@@ -71,7 +72,7 @@ def list_jobs(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> JobPage:
     """The tenant's jobs, newest first."""
-    filters = JobFilter(state=None if state is None else str(state), backend=backend, tag=tag)
+    filters = JobFilter(state=None if state is None else DomainState(state), backend=backend, tag=tag)
     with door.database.read() as connection:
         page = jobs.list_jobs(connection, scope, filters, cursor=cursor, limit=limit)
         placed = [batches.placement_of_job(connection, scope, row.id) for row in page.jobs]
@@ -98,7 +99,9 @@ def look(door: AtDoor, scope: ReadJobs, job_id: str) -> JobDocument:
     return job_document(row, ahead=ahead, snapshot_id=None if placement is None else placement.snapshot_id)
 
 
-@router.get("/{job_id}/result", response_class=Response, responses={200: {"content": {RESULT_MEDIA_TYPE: {}, _JSON: {}}}})
+@router.get(
+    "/{job_id}/result", response_class=Response, responses={200: {"content": {RESULT_MEDIA_TYPE: {}, _JSON: {}}}}
+)
 def result(
     request: Request,
     door: AtDoor,
@@ -106,7 +109,7 @@ def result(
     job_id: str,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """The immutable result; its ETag is the SHA-256 of its bytes. ``Accept: application/json`` gives hex counts as JSON."""
+    """The immutable result; its ETag is the SHA-256 of its bytes. ``Accept: application/json`` gives hex counts."""
     with door.database.read() as connection:
         row = _own(jobs.get_job(connection, scope, job_id), job_id)
         if row.result_sha is None:
@@ -128,7 +131,9 @@ def _no_result(row: jobs.JobRow) -> ProblemError:
         case JobState.CANCELLED:
             return ProblemError("job_cancelled", f"job {row.id} was cancelled; it has no result")
         case _:
-            return ProblemError("job_not_done", f"job {row.id} is {row.state}; wait for its final event", retry_after_s=1)
+            return ProblemError(
+                "job_not_done", f"job {row.id} is {row.state}; wait for its final event", retry_after_s=1
+            )
 
 
 @router.get("/{job_id}/metering")

@@ -17,14 +17,12 @@ router = APIRouter(prefix="/operations", tags=["operations"])
 
 
 @router.get("/{device}/batches")
-def recent(
-    door: AtDoor, _scope: Operate, device: str, limit: Annotated[int, Query(ge=1, le=100)] = 20
-) -> BatchPage:
+def recent(door: AtDoor, _scope: Operate, device: str, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> BatchPage:
     """The last batches of a device: who ran where, beside whom, and why."""
     if device not in door.fleet.device_ids:
         raise UnknownBackend(device)
     with door.database.read() as connection:
-        names = {tenant.id: tenant.name for tenant in access.list_tenants(connection, door.system)}
+        names = {str(tenant.id): tenant.name for tenant in access.list_tenants(connection, door.system)}
         rows = batches.recent_batches(connection, door.system, device, limit=limit)
         placed = [batches.placements_of(connection, door.system, row.id) for row in rows]
     return BatchPage(

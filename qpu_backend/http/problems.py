@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from starlette.responses import Response
 
@@ -11,7 +11,6 @@ from qpu_sdk.wire.models import REQUEST_ID_HEADER, Problem
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
-    from fastapi.exceptions import RequestValidationError
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -43,7 +42,13 @@ STATUS: Final[dict[str, tuple[int, str]]] = {
 }
 """Every code a client can meet."""
 
-_BY_STATUS: Final = {401: "unauthenticated", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+_BY_STATUS: Final = {
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+}
 
 
 class ProblemError(Exception):
@@ -127,10 +132,12 @@ async def _validation(request: Request, error: Exception) -> Response:
 def validation_problem(errors: list[dict[str, object]], request_id: str | None = None) -> Response:
     """The problem of a request that pydantic refused; it names the first offending field and never echoes its value."""
     first = errors[0] if errors else {"loc": (), "msg": "malformed"}
-    location = first["loc"] if isinstance(first["loc"], tuple) else ()
+    location = cast("tuple[object, ...]", first["loc"])
     field = ".".join(str(part) for part in location if part not in {"body", "query", "path", "header"})
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return problem("invalid_request", f"{field or 'body'}: {first['msg']}{more}", field=field or None, request_id=request_id)
+    return problem(
+        "invalid_request", f"{field or 'body'}: {first['msg']}{more}", field=field or None, request_id=request_id
+    )
 
 
 async def _starlette(request: Request, error: Exception) -> Response:

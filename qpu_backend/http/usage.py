@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime  # noqa: TC003 - FastAPI reads annotations at run time
 from typing import Annotated
 
 from fastapi import APIRouter, Query

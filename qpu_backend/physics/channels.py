@@ -10,13 +10,15 @@ from __future__ import annotations
 import cmath
 import math
 from functools import lru_cache
-from typing import Final
+from typing import Final, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qpu_backend.physics.circuit import Op
-from qpu_backend.physics.snapshot import QubitProperties
+
+if TYPE_CHECKING:
+    from qpu_backend.physics.snapshot import QubitProperties
 
 ComplexMatrix = NDArray[np.complex128]
 

@@ -26,15 +26,17 @@ Sources: 10.1145/3373376.3378477 and MICRO'19 10.1145/3352460.3358287 (condition
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Final
+from typing import Final, TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from qpu_backend.physics.device import Crosstalk, EdgePair
-from qpu_backend.physics.timing import CircuitSummary
-from qpu_backend.physics.topology import Edge, Topology
+
+if TYPE_CHECKING:
+    from qpu_backend.physics.timing import CircuitSummary
+    from qpu_backend.physics.topology import Edge, Topology
+    from numpy.typing import NDArray
+    from qpu_backend.physics.device import Crosstalk, EdgePair
+    from collections.abc import Sequence
 
 FACTOR_BIN: Final = math.log(1.05)
 """Factors are rounded to 5 % steps, so that channels can be cached."""

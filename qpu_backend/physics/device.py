@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TYPE_CHECKING
 
-from qpu_backend.physics.circuit import Op
 from qpu_backend.physics.topology import Edge, Topology
+
+if TYPE_CHECKING:
+    from qpu_backend.physics.circuit import Op
+    from collections.abc import Mapping
 
 EdgePair = tuple[Edge, Edge]
 """Two couplers, ``(smaller, larger)``."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qpu_backend.physics.channels import conditional_error
 from qpu_backend.physics.circuit import TWO_QUBIT_GATES, IsaCircuit, Op
-from qpu_backend.physics.snapshot import Snapshot
 from qpu_backend.physics.timing import CircuitSummary, two_qubit_gates
+
+if TYPE_CHECKING:
+    from qpu_backend.physics.snapshot import Snapshot
+    from numpy.typing import NDArray
 
 _WORST_ERROR: Final = 1.0 - 1e-9
 

@@ -72,7 +72,9 @@ class _Writer:
     noise: RegionNoise
     durations: Durations
     order: int = 0
-    known: dict[tuple[int, int, int], GateProperties] = field(default_factory=dict[tuple[int, int, int], GateProperties])
+    known: dict[tuple[int, int, int], GateProperties] = field(
+        default_factory=dict[tuple[int, int, int], GateProperties]
+    )
 
     def write(
         self, operations: Operations, scheduled: Schedule, qubits: tuple[int, ...], length_ns: float, touched: set[int]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TYPE_CHECKING
 
 import numpy as np
 
@@ -19,8 +18,11 @@ from qpu_backend.physics.circuit import (
     Operations,
 )
 from qpu_backend.physics.errors import NotCalibrated
-from qpu_backend.physics.snapshot import RegionNoise, Snapshot
-from qpu_backend.physics.timing import Row
+
+if TYPE_CHECKING:
+    from qpu_backend.physics.snapshot import RegionNoise, Snapshot
+    from qpu_backend.physics.timing import Row
+    from collections.abc import Sequence
 
 _QUARTER: Final = math.pi / 2
 
@@ -114,7 +116,7 @@ def _is_backwards(op: Op, pair: tuple[int, int], calibration: Snapshot | RegionN
 
 
 def _dress(qubit: int, angles: tuple[float | None, ...]) -> list[Row]:
-    """rz by each angle, and sx for ``None``."""
+    """Rz by each angle, and sx for ``None``."""
     return [
         (int(Op.SX), qubit, -1, -1, -1, 0.0, -1) if angle is None else (int(Op.RZ), qubit, -1, -1, -1, angle, -1)
         for angle in angles

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Any, Final
+from typing import Any, Final, TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qpu_backend.physics.circuit import ONE_QUBIT_GATES, OP_OF_CODE, SYMMETRIC_GATES, TWO_QUBIT_GATES, Op
 from qpu_backend.physics.errors import InvalidSnapshot, NotCalibrated
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from collections.abc import Iterable, Mapping
 
 SNAPSHOT_VERSION: Final = 1
 

@@ -11,16 +11,18 @@ Without control flow this is Qiskit's ``ALAPScheduleAnalysis``. ``if_else`` is o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qpu_backend.physics.circuit import OP_OF_CODE, TWO_QUBIT_GATES, IsaCircuit, Op, Operations
 from qpu_backend.physics.errors import NotCalibrated
-from qpu_backend.physics.snapshot import RegionNoise, Snapshot
+
+if TYPE_CHECKING:
+    from qpu_backend.physics.snapshot import RegionNoise, Snapshot
+    from numpy.typing import NDArray
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 SUMMARY_VERSION: Final = 1
 
@@ -257,7 +259,9 @@ class _Tally:
         self.measured: set[int] = set()
         self.windows: list[tuple[float, float, float, float, float]] = []
 
-    def add(self, operations: Operations, scheduled: Schedule, before_end_ns: float, index: int | None, taken: bool) -> None:
+    def add(
+        self, operations: Operations, scheduled: Schedule, before_end_ns: float, index: int | None, taken: bool
+    ) -> None:
         """Count operations whose list begins ``before_end_ns`` before the end of the circuit."""
         starts: list[float] = scheduled.starts_ns.tolist()
         lengths: list[float] = scheduled.lengths_ns.tolist()

@@ -24,6 +24,7 @@ from qpu_backend.domain.errors import (
     TooLarge,
     UnknownBackend,
 )
+from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.observables import PauliTerm
 from qpu_backend.domain.quota import Resource
 from qpu_backend.engines.decoded import DecodingRequest, PubBinding
@@ -33,7 +34,7 @@ from qpu_backend.stores.errors import IdempotencyKeyTaken, MissingRow
 from qpu_backend.stores.ids import new_id
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.codec import digest, pack
-from qpu_sdk.wire.models import JobState, ProgramKind
+from qpu_sdk.wire.models import ProgramKind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -262,9 +263,13 @@ class Admission:
 
     def _check_request(self, order: JobRequest, backend: Backend) -> None:
         if order.options.meas_level != 2:
-            raise InvalidRequest("meas_level 1 (IQ points) is not served; ask for meas_level=2", field="options.meas_level")
+            raise InvalidRequest(
+                "meas_level 1 (IQ points) is not served; ask for meas_level=2", field="options.meas_level"
+            )
         if not order.options.init_qubits:
-            raise InvalidRequest("init_qubits=False is not served: every shot starts from |0…0⟩", field="options.init_qubits")
+            raise InvalidRequest(
+                "init_qubits=False is not served: every shot starts from |0…0⟩", field="options.init_qubits"
+            )
         rep_delay = order.options.rep_delay_us
         low, high = backend.model.timing.rep_delay_range_us
         if rep_delay is not None and not low <= rep_delay <= high:
@@ -323,5 +328,3 @@ def _drift_note(order: JobRequest, device: devices.DeviceRow) -> str | None:
     if order.calibration_id in {None, device.snapshot_id}:
         return None
     return f"transpiled against {order.calibration_id}; the device has been calibrated since ({device.snapshot_id})"
-
-

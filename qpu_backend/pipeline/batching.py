@@ -1,8 +1,8 @@
-"""From a plan to a batch that can be committed: relocated circuits, contexts, seeds, and one execution record a placement.
+"""From a plan to a batch that can be committed: circuits in place, contexts, seeds, one record a placement.
 
-A record holds everything a rerun or a replay needs. It is committed before it runs, so what a batch means never depends on what
-happens to it later. Executions of a job that meet the same context in several rounds are one slice with one seed: with crosstalk
-off, counts depend on nobody else.
+A record holds everything a rerun or a replay needs. It is committed before it runs, so what a batch means never
+depends on what happens to it later. Executions of a job that meet the same context in several rounds are one slice
+with one seed: with crosstalk off, counts depend on nobody else.
 """
 
 from __future__ import annotations
@@ -161,7 +161,11 @@ def _meeting(placed: Sequence[_Placed], index: int, running: dict[int, RoundMemb
 
 
 def _executions(member: RoundMember, repeat: int) -> range:
-    return range(member.execution, member.execution + repeat) if member.step else range(member.execution, member.execution + 1)
+    return (
+        range(member.execution, member.execution + repeat)
+        if member.step
+        else range(member.execution, member.execution + 1)
+    )
 
 
 def _touching(placed: Sequence[_Placed], model: DeviceModel) -> list[set[int]]:

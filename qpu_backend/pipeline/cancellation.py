@@ -1,15 +1,15 @@
-"""Cancellation: a queued job ends at once and free; a running batch is never cut, its result is discarded, its shots are billed."""
+"""Cancellation: a queued job ends free; a running batch is never cut, its result is discarded, its shots billed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from qpu_backend.domain.errors import IllegalTransition, NotFound
+from qpu_backend.domain.jobs import JobState
 from qpu_backend.pipeline.endings import end_free
 from qpu_backend.pipeline.notices import tenant_topic
 from qpu_backend.stores import events, job_states, jobs
 from qpu_backend.stores.job_states import CancelOutcome
-from qpu_sdk.wire.models import JobState
 
 if TYPE_CHECKING:
     from qpu_backend.domain.tenancy import SystemScope, TenantScope

@@ -1,7 +1,8 @@
 """Dispatch: read the front of the queue, plan, commit the batch, hand it to execution. One thread a device.
 
-The decision is the pure function :func:`qpu_backend.domain.planning.plan`; here are only its inputs, its transaction and its clock.
-The batch is committed (with contexts and seeds) before it runs; device time moves with that transaction.
+The decision is the pure function :func:`qpu_backend.domain.planning.plan`; here are only its inputs, its transaction
+and its clock. The batch is committed (with contexts and seeds) before it runs; device time moves with that
+transaction.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from qpu_backend.domain.planning import Plan, QueuedJob, View, Wait, plan
 from qpu_backend.domain.footprint import Footprint
+from qpu_backend.domain.jobs import JobState
+from qpu_backend.domain.planning import Plan, QueuedJob, View, Wait, plan
 from qpu_backend.domain.programs import Program
 from qpu_backend.pipeline.batching import Batch, assemble
 from qpu_backend.pipeline.endings import fail_jobs
@@ -22,7 +24,6 @@ from qpu_backend.stores.errors import LeaseLost, MissingRow
 from qpu_backend.stores.ids import new_id
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.codec import pack, unpack
-from qpu_sdk.wire.models import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +75,7 @@ class Dispatcher:
         self._thread: threading.Thread | None = None
         self._log = logger("dispatch")
 
-    # --- life -----------------------------------------------------------------------------------------------------------
+    # --- life ------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Serve the queue in a thread, from now on."""
@@ -117,14 +118,14 @@ class Dispatcher:
                 except LeaseLost:
                     self._lease.lose()
                     progressed = False
-                except Exception:  # the device stops, the backlog stays; the next turn tries again
+                except Exception:  # noqa: BLE001 - the device stops, the backlog stays; the next turn tries again
                     self._log.exception("dispatch_failed", device=self._device_id)
                     time.sleep(_REREAD_S)
                     continue
                 if not progressed:
                     hint.wait(_REREAD_S)
 
-    # --- one turn ---------------------------------------------------------------------------------------------------------
+    # --- one turn --------------------------------------------------------------------------------------------------
 
     def dispatch_once(self) -> bool:
         """One turn: take the lease if needed, plan, commit and start at most one batch. Returns whether one started."""
@@ -165,9 +166,7 @@ class Dispatcher:
             if not device.operational:
                 return None
             self._fleet.refresh(connection, device)
-            rows = jobs.queue_view(
-                connection, self._scope, self._device_id, per_tenant=_PER_TENANT, window=_WINDOW
-            )
+            rows = jobs.queue_view(connection, self._scope, self._device_id, per_tenant=_PER_TENANT, window=_WINDOW)
         queued = tuple(
             QueuedJob(
                 id=row.id,
@@ -175,7 +174,7 @@ class Dispatcher:
                 start_tag=row.start_tag,
                 finish_tag=row.finish_tag,
                 cost=row.fairness_cost,
-                footprint=Footprint.from_document(row.footprint),
+                footprint=Footprint.from_document(dict(row.footprint)),
                 isolation=row.options.get("isolation", "shared"),
                 solo=row.solo,
             )
@@ -252,7 +251,9 @@ class Dispatcher:
                 connection,
                 self._scope,
                 [
-                    events.NewEvent(m.job.id, m.job.tenant_id, "running", JobState.RUNNING, now_us, batch.device_start_us, None)
+                    events.NewEvent(
+                        m.job.id, m.job.tenant_id, "running", JobState.RUNNING, now_us, batch.device_start_us, None
+                    )
                     for m in batch.members
                 ],
             )
@@ -263,7 +264,7 @@ class Dispatcher:
         self._run_batch(batch)
 
     def _fail_unplaceable(self, job_ids: tuple[str, ...]) -> None:
-        """A calibration took the only place these jobs could run: end them, free, rather than let them wait for ever."""
+        """A calibration took the only place these jobs could run: end them, free, instead of letting them wait."""
         message = "no place on the device fits this job any more; transpile it again for the current calibration"
         now_us = self._clock.now_us()
         with self._database.write() as connection:
@@ -292,5 +293,3 @@ def _placement_rows(batch: Batch, records: list[str]) -> list[batches.PlacementR
         )
         for position, (member, record) in enumerate(zip(batch.members, records, strict=True))
     ]
-
-

@@ -1,12 +1,12 @@
-"""Ends of jobs that produced no result: failed by us, or cancelled before they ran. Both are free, and both are facts."""
+"""Ends of jobs that produced no result: failed by us, or cancelled before they ran. Both free, both facts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qpu_backend.domain.jobs import JobState
 from qpu_backend.stores import events, job_states, money, quota
 from qpu_backend.stores.ids import new_id
-from qpu_sdk.wire.models import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ def _nothing_used(row: JobRow, end: JobState, now_us: int) -> money.UsageRow:
         device_id=row.device_id,
         snapshot_id=None,
         recorded_at_us=now_us,
-        outcome=str(end),
+        outcome=end,
         shots=0,
         device_us=0,
         footprint_qubits=row.footprint_qubits,

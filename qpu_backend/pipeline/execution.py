@@ -1,14 +1,15 @@
 """Execution: a committed batch becomes calls of one function, bytes to bytes, on whatever runs them.
 
-The seam is ``concurrent.futures.Executor``: local worker processes by default, a cluster to scale out. The batch's records are
-cut into about as many calls as there are workers; which call a circuit lands in changes no count, because every slice has its
-own seed.
+The seam is ``concurrent.futures.Executor``: local worker processes by default, a cluster to scale out. The batch's
+records are cut into about as many calls as there are workers; which call a circuit lands in changes no count, because
+every slice has its own seed.
 """
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from qpu_backend.engines.protocol import RegionTask, SliceOutcome, decode_report, join_tasks
@@ -136,7 +137,7 @@ def _pieces(batch: Batch, workers: int) -> list[_Piece]:
             continue
         task = RegionTask.from_bytes(member.record)
         bounds = [slices * part // parts for part in range(parts + 1)]
-        for start, end in zip(bounds, bounds[1:], strict=False):
+        for start, end in pairwise(bounds):
             piece = replace(task, slices=task.slices[start:end]).to_bytes()
             pieces.append(_Piece(index, piece, end - start))
     return pieces

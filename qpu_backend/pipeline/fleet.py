@@ -1,7 +1,7 @@
 """The devices as this process knows them: model, current calibration, and the backends that tenants see on them.
 
-Everything here follows from a device's snapshot, so it is built once a snapshot and shared by all threads. Shapes are enumerated
-when somebody first asks for them.
+Everything here follows from a device's snapshot, so it is built once a snapshot and shared by all threads. Shapes are
+enumerated when somebody first asks for them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
 
 from qpu_backend.domain.backends import BackendName, parse_backend
 from qpu_backend.domain.errors import CircuitTooWide, UnknownBackend
@@ -169,8 +168,14 @@ def _run_lengths(runs: list[tuple[int, int, int]]) -> tuple[Need, ...]:
 class Fleet:
     """All devices of the service. Safe to call from many threads."""
 
-    def __init__(self, models: Mapping[str, tuple[DeviceModel, DevicePolicy]], *, max_clbits: int, max_operations: int,
-                 max_simulated_qubits: int) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, tuple[DeviceModel, DevicePolicy]],
+        *,
+        max_clbits: int,
+        max_operations: int,
+        max_simulated_qubits: int,
+    ) -> None:
         self._models = dict(models)
         self._max_clbits = max_clbits
         self._max_operations = max_operations
@@ -281,5 +286,3 @@ class Fleet:
             max_clbits=self._max_clbits,
             max_operations=self._max_operations,
         )
-
-

@@ -1,7 +1,7 @@
 """The lease on a device: who may dispatch and settle, with an epoch that fences off everybody who came before.
 
-The holder renews it in a thread of its own. Every dispatch and settlement transaction compares the epoch in the device row, so a
-holder that was paused past its time can compute, but not write.
+The holder renews it in a thread of its own. Every dispatch and settlement transaction compares the epoch in the
+device row, so a holder that was paused past its time can compute, but not write.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class DeviceLease:
                     held = devices.renew_lease(
                         connection, self._scope, self._device_id, epoch=epoch, ttl_us=LEASE_TTL_US
                     )
-            except Exception:  # a database that does not answer now may answer before the lease ends
+            except Exception:  # noqa: BLE001 - a database that does not answer now may answer before the lease ends
                 self._log.exception("lease_renewal_failed", device=self._device_id)
                 continue
             if not held and self._epoch == epoch:

@@ -1,7 +1,8 @@
 """Wake-up calls inside one process: a hint that a table changed, never the change itself.
 
-The tables are the truth. Who waits reads them, waits for a hint or a while, and reads again, so a lost hint costs time and
-nothing else. Settlement threads call :meth:`NoticeBoard.post`; waiting routes hold no thread and no database connection.
+The tables are the truth. Who waits reads them, waits for a hint or a while, and reads again, so a lost hint costs
+time and nothing else. Settlement threads call :meth:`NoticeBoard.post`; waiting routes hold no thread and no database
+connection.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable
 
 from contextlib import contextmanager
 
@@ -37,7 +38,7 @@ class NoticeBoard:
                         loop.call_soon_threadsafe(event.set)
 
     @contextmanager
-    def watch_async(self, topic: str) -> Iterator[asyncio.Event]:
+    def watch_async(self, topic: str) -> Generator[asyncio.Event]:
         """An event of the running loop, set at every hint while the block lasts."""
         waiter = (asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
@@ -53,7 +54,7 @@ class NoticeBoard:
                     del self._async_waiters[topic]
 
     @contextmanager
-    def watch(self, topic: str) -> Iterator[threading.Event]:
+    def watch(self, topic: str) -> Generator[threading.Event]:
         """A thread's event, set at every hint while the block lasts."""
         waiter = threading.Event()
         with self._lock:

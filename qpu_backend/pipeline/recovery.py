@@ -1,8 +1,8 @@
 """Recovery: the same batch again after a crash, and how a poisonous job is found.
 
-A batch was committed with everything it means, so running it again gives the same counts. After a lost lease or a dead worker
-the same batch runs under the new epoch. After :data:`MAX_ATTEMPTS` it is dissolved: its jobs go back to the queue to run alone, and
-the one that fails alone fails for good, at no cost.
+A batch was committed with everything it means, so running it again gives the same counts. After a lost lease or a
+dead worker the same batch runs under the new epoch. After :data:`MAX_ATTEMPTS` it is dissolved: its jobs go back to
+the queue to run alone, and the one that fails alone fails for good, at no cost.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.programs import Program
 from qpu_backend.pipeline.batching import Batch, Member
 from qpu_backend.pipeline.endings import fail_jobs
@@ -18,7 +19,6 @@ from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs
 from qpu_backend.stores.errors import LeaseLost, MissingRow
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.codec import unpack
-from qpu_sdk.wire.models import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +52,7 @@ _log = logger("recovery")
 
 
 def recover(database: Database, scope: SystemScope, device_id: str, epoch: int, now_us: int) -> list[Batch]:
-    """Every batch of the device that was running under an earlier epoch, now under this one: run them again, in order."""
+    """Every batch that was running under an earlier epoch, now under this one: to be run again, in order."""
     recovered: list[Batch] = []
     with database.read() as connection:
         running = batches.running_batches(connection, scope, device_id)
@@ -132,7 +132,9 @@ def dissolve(connection: Connection, scope: SystemScope, row: BatchRow, now_us: 
     else:
         job_states.requeue_solo(connection, scope, job_ids)
         again = [
-            events.NewEvent(job.id, job.tenant_id, "requeued", JobState.QUEUED, now_us, None, "its batch failed; it runs alone next")
+            events.NewEvent(
+                job.id, job.tenant_id, "requeued", JobState.QUEUED, now_us, None, "its batch failed; it runs alone next"
+            )
             for job in rows.values()
         ]
         events.append_events(connection, scope, again)
@@ -175,7 +177,7 @@ class Retrier:
             except LeaseLost:
                 runner.finished(batch.id)
                 return
-            except Exception:  # a database that does not answer: the batch waits for it
+            except Exception:  # noqa: BLE001 - a database that does not answer: the batch waits for it
                 _log.exception("retry_postponed", batch=batch.id)
                 time.sleep(_POSTPONE_S)
                 continue

@@ -1,7 +1,8 @@
 """Settlement: result, usage record, postings, quota, state and event of every job of a batch, in one transaction.
 
-The transaction first locks the device row and compares the epoch, so a process that came back from the dead settles nothing. Many
-batches that are ready at once settle together. A batch whose attempt failed as a whole goes to recovery instead.
+The transaction first locks the device row and compares the epoch, so a process that came back from the dead settles
+nothing. Many batches that are ready at once settle together. A batch whose attempt failed as a whole goes to recovery
+instead.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qpu_backend.domain import ledger
+from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.quota import Resource
 from qpu_backend.domain.tenancy import TenantId
 from qpu_backend.pipeline.notices import tenant_topic
@@ -20,7 +22,6 @@ from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs
 from qpu_backend.stores.errors import LeaseLost
 from qpu_backend.stores.ids import new_id
 from qpu_backend.telemetry.logs import logger
-from qpu_sdk.wire.models import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +105,7 @@ class Settler:
                 except LeaseLost:
                     self._log.warning("settlement_fenced", batch=outcome.batch.id)
                     self._finished(outcome.batch)
-                except Exception as error:  # the batch is still committed as running: it will be run and settled again
+                except Exception as error:  # noqa: BLE001 - the batch is still committed as running: it will be run and settled again
                     self._log.exception("settlement_failed", batch=outcome.batch.id)
                     self._retry(_failed(outcome, error))
             else:
@@ -129,7 +130,7 @@ class Settler:
         self._finished(batch)
         self._notices.post({tenant_topic(one.member.job.tenant_id) for one in settled})
         for end in outcomes:
-            self._metrics.jobs_finished.labels(device=batch.device_id, outcome=str(end)).inc()
+            self._metrics.jobs_finished.labels(device=batch.device_id, outcome=end).inc()
         self._log.info("batch_settled", device=batch.device_id, batch=batch.id, jobs=len(settled))
 
     def _write(self, connection: Connection, batch: Batch, settled: list[_Settled]) -> list[JobState]:
@@ -139,11 +140,19 @@ class Settler:
         ends = [_end(one, current[one.member.job.id].cancel_requested) for one in settled]
         kept = [one for one, end in zip(settled, ends, strict=True) if end is JobState.DONE]
         shas = blobs.put_blobs(connection, [one.result or b"" for one in kept])
-        self._change_states(connection, settled, ends, dict(zip((one.member.job.id for one in kept), shas, strict=True)))
+        self._change_states(
+            connection, settled, ends, dict(zip((one.member.job.id for one in kept), shas, strict=True))
+        )
         usage = [_usage(batch, one, end, now_us) for one, end in zip(settled, ends, strict=True)]
-        quota.settle_many(connection, self._scope, [_quota_used(one, record) for one, record in zip(settled, usage, strict=True)])
+        quota.settle_many(
+            connection, self._scope, [_quota_used(one, record) for one, record in zip(settled, usage, strict=True)]
+        )
         money.insert_usage_records(connection, self._scope, usage)
-        charges = [ledger.charge(record.id, TenantId(record.tenant_id), record.price_micro) for record in usage if record.price_micro]
+        charges = [
+            ledger.charge(record.id, TenantId(record.tenant_id), record.price_micro)
+            for record in usage
+            if record.price_micro
+        ]
         money.insert_postings(connection, self._scope, charges, posted_at_us=now_us)
         facts = [
             events.NewEvent(one.member.job.id, one.member.job.tenant_id, str(end), end, now_us, end_us, one.failure)
@@ -159,7 +168,9 @@ class Settler:
         now_us = self._clock.now_us()
         done = [job_states.Completion(job_id, sha) for job_id, sha in shas.items()]
         failed = [
-            job_states.Failure(one.member.job.id, "execution_failed", f"the simulation of this job failed: {one.failure}")
+            job_states.Failure(
+                one.member.job.id, "execution_failed", f"the simulation of this job failed: {one.failure}"
+            )
             for one, end in zip(settled, ends, strict=True)
             if end is JobState.FAILED
         ]
@@ -202,7 +213,7 @@ def _usage(batch: Batch, one: _Settled, end: JobState, now_us: int) -> money.Usa
         device_id=batch.device_id,
         snapshot_id=batch.snapshot_id,
         recorded_at_us=now_us,
-        outcome=str(end),
+        outcome=end,
         shots=job.shots if billed else 0,
         device_us=job.device_us if billed else 0,
         footprint_qubits=job.footprint_qubits,

@@ -75,7 +75,7 @@ class KeyOwner:
         return not (expired or self.disabled or self.revoked_at_us is not None)
 
 
-# --- authentication: the one question asked before there is a scope -------------------------------------------------
+# --- authentication: the one question asked before there is a scope -----------------------------------------------
 
 
 def find_key(connection: Connection, key_hmac: str) -> KeyOwner | None:
@@ -86,7 +86,7 @@ def find_key(connection: Connection, key_hmac: str) -> KeyOwner | None:
     return KeyOwner(*row)
 
 
-# --- a tenant about itself ------------------------------------------------------------------------------------------
+# --- a tenant about itself ----------------------------------------------------------------------------------------
 
 
 def read_tenant(connection: Connection, scope: TenantScope) -> TenantRow:
@@ -97,7 +97,7 @@ def read_tenant(connection: Connection, scope: TenantScope) -> TenantRow:
     return TenantRow(*row)
 
 
-# --- the operator ---------------------------------------------------------------------------------------------------
+# --- the operator -------------------------------------------------------------------------------------------------
 
 
 def create_tenant(

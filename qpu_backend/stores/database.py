@@ -120,7 +120,7 @@ def is_duplicate(error: IntegrityError) -> bool:
     return getattr(error.orig, "sqlstate", None) == _UNIQUE_VIOLATION
 
 
-# --- SQLite ---------------------------------------------------------------------------------------------------------
+# --- SQLite -------------------------------------------------------------------------------------------------------
 
 
 def _open_sqlite(url: URL, *, durable: bool) -> Database:
@@ -164,7 +164,7 @@ def _sqlite_engine(url: URL, *, durable: bool, size: int, begin: str) -> Engine:
     return engine
 
 
-# --- PostgreSQL -----------------------------------------------------------------------------------------------------
+# --- PostgreSQL ---------------------------------------------------------------------------------------------------
 
 
 def _open_postgresql(url: URL, *, durable: bool) -> Database:

@@ -156,7 +156,7 @@ class JobPageRows:
     next_cursor: str | None
 
 
-# --- for a tenant ---------------------------------------------------------------------------------------------------
+# --- for a tenant -------------------------------------------------------------------------------------------------
 
 
 def insert_job(connection: Connection, scope: TenantScope, job: NewJob) -> None:
@@ -226,7 +226,7 @@ def count_ahead(connection: Connection, scope: TenantScope, job: JobRow) -> int:
     return int(connection.execute(_AHEAD, values).scalar_one())
 
 
-# --- for the dispatcher ---------------------------------------------------------------------------------------------
+# --- for the dispatcher -------------------------------------------------------------------------------------------
 
 
 def queue_view(
@@ -272,7 +272,7 @@ def running_jobs(connection: Connection, _scope: SystemScope, device_id: str) ->
     return [JobRow(*row) for row in connection.execute(_RUNNING, {"device": device_id})]
 
 
-# --- cursors and statements -----------------------------------------------------------------------------------------
+# --- cursors and statements ---------------------------------------------------------------------------------------
 
 
 def _write_cursor(job: JobRow) -> str:

@@ -80,7 +80,7 @@ class Reconciliation:
         return not self.unmetered_jobs and not self.misposted_records and self.trial_balance_micro == 0
 
 
-# --- price books ----------------------------------------------------------------------------------------------------
+# --- price books --------------------------------------------------------------------------------------------------
 
 
 def ensure_price_book(connection: Connection, _scope: SystemScope, book: PriceBook, *, valid_from_us: int) -> None:
@@ -109,7 +109,7 @@ def read_price_book(connection: Connection, book_id: str) -> PriceBook | None:
     return None if row is None else PriceBook.from_rates(row.id, row.rates)
 
 
-# --- facts ----------------------------------------------------------------------------------------------------------
+# --- facts --------------------------------------------------------------------------------------------------------
 
 
 def insert_usage_records(connection: Connection, _scope: SystemScope, records: Sequence[UsageRow]) -> None:
@@ -157,7 +157,7 @@ def insert_postings(
         raise
 
 
-# --- a tenant about itself ------------------------------------------------------------------------------------------
+# --- a tenant about itself ----------------------------------------------------------------------------------------
 
 
 def usage_of_job(connection: Connection, scope: TenantScope, job_id: str) -> UsageRow | None:
@@ -178,7 +178,7 @@ def balance(connection: Connection, scope: TenantScope) -> int:
     return int(connection.execute(_BALANCE, values).scalar_one())
 
 
-# --- the operator ---------------------------------------------------------------------------------------------------
+# --- the operator -------------------------------------------------------------------------------------------------
 
 
 def trial_balance(connection: Connection, _scope: SystemScope) -> int:

@@ -14,9 +14,13 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.jobs_admitted = Counter("qpu_jobs_admitted", "Jobs admitted", ["device"], registry=self.registry)
         self.jobs_refused = Counter("qpu_jobs_refused", "Submissions refused", ["code"], registry=self.registry)
-        self.jobs_finished = Counter("qpu_jobs_finished", "Jobs finished", ["device", "outcome"], registry=self.registry)
+        self.jobs_finished = Counter(
+            "qpu_jobs_finished", "Jobs finished", ["device", "outcome"], registry=self.registry
+        )
         self.batches = Counter("qpu_batches", "Batches committed", ["device"], registry=self.registry)
-        self.attempts_failed = Counter("qpu_batch_attempts_failed", "Batch attempts failed", ["device"], registry=self.registry)
+        self.attempts_failed = Counter(
+            "qpu_batch_attempts_failed", "Batch attempts failed", ["device"], registry=self.registry
+        )
         self.batch_jobs = Histogram(
             "qpu_batch_jobs", "Jobs per batch", ["device"], buckets=(1, 2, 4, 8, 16, 32), registry=self.registry
         )
@@ -27,7 +31,9 @@ class Metrics:
             buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1),
             registry=self.registry,
         )
-        self.lease_held = Gauge("qpu_lease_held", "Whether this process holds the device's lease", ["device"], registry=self.registry)
+        self.lease_held = Gauge(
+            "qpu_lease_held", "Whether this process holds the device's lease", ["device"], registry=self.registry
+        )
 
     def render(self) -> bytes:
         """The text exposition format."""

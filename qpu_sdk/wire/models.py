@@ -1,7 +1,8 @@
 """The documents of the HTTP API, version 1: pydantic models, data only.
 
 Units are in the names. Money is integer micro-credits. Every time names its clock: ``…_at`` is wall time (aware UTC),
-``device_time_us`` is the device's own clock. Servers refuse unknown request fields; clients ignore unknown response fields.
+``device_time_us`` is the device's own clock. Servers refuse unknown request fields; clients ignore unknown response
+fields.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MIN_QPY_VERSION = 13
 QPY_VERSION_READ = 18
 """The newest QPY the service reads: what the pinned Qiskit writes. A test compares the two."""
 RESULT_MEDIA_TYPE = "application/vnd.qpu.result+msgpack"
-"""What ``GET /jobs/{id}/result`` answers: :func:`qpu_sdk.wire.codec.pack` of the layout in :mod:`qpu_sdk.wire.results`."""
+"""What ``GET /jobs/{id}/result`` answers; :mod:`qpu_sdk.wire.results` has the layout."""
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -73,7 +74,7 @@ class Isolation(StrEnum):
     EXCLUSIVE = "exclusive"
 
 
-# --- requests -----------------------------------------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------------------------------------------
 
 
 class CircuitPayload(_Request):
@@ -154,7 +155,7 @@ class JobRequest(_Request):
     max_cost_micro: int | None = Field(default=None, ge=0)
 
 
-# --- responses ----------------------------------------------------------------------------------------------------------
+# --- responses ----------------------------------------------------------------------------------------------------
 
 
 class Limits(_Response):
@@ -247,7 +248,7 @@ class BackendDocument(_Response):
     regions: int | None = None
     """Virtual backends: on how many places of the device this shape fits; the numbers above are medians over them."""
     spread: dict[str, tuple[float, float]] | None = None
-    """Virtual backends: 10th and 90th percentile over the regions of ``gate_error``, ``readout_error``, ``t1_us``, ``t2_us``."""
+    """Virtual backends: 10th and 90th percentile over the regions, of gate error, readout error, T1 and T2."""
 
 
 class BackendStatus(_Response):
@@ -394,7 +395,7 @@ class Problem(_Response):
     retry_after_s: float | None = None
 
 
-# --- operators ----------------------------------------------------------------------------------------------------------
+# --- operators ----------------------------------------------------------------------------------------------------
 
 
 class PlacementDocument(_Response):

@@ -6,14 +6,16 @@ A result is immutable and content-addressed: its ETag is the SHA-256 of these by
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 
 from qpu_sdk.wire.codec import pack, unpack
 from qpu_sdk.wire.errors import MalformedPayload
 from qpu_sdk.wire.models import WIRE_VERSION, ProgramKind
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,9 @@ class ShotsOfPub:
     """Measured bits of one pub.
 
     Attributes:
-        bits: uint8, shape ``(num_bindings, shots, ceil(num_clbits / 8))``; classical bit ``i`` is bit ``i % 8`` of byte ``i // 8``.
-        num_clbits: classical bits of the circuit.
-        registers: the circuit's classical registers, in order.
+        bits: uint8, shape ``(num_bindings, shots, ceil(num_clbits / 8))``; classical bit ``i`` is bit ``i % 8`` of
+        byte ``i // 8``. num_clbits: classical bits of the circuit. registers: the circuit's classical registers, in
+        order.
     """
 
     bits: NDArray[np.uint8]
@@ -61,7 +63,8 @@ class JobResult:
     """Everything a job measured.
 
     Attributes:
-        metadata: how it ran: ``calibration_id, device_time_us, placement, co_tenants, crosstalk_loss, seed, methods, versions``.
+        metadata: how it ran: ``calibration_id, device_time_us, placement, co_tenants, crosstalk_loss, seed, methods,
+        versions``.
     """
 
     job_id: str

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from qpu_backend.engines.decoded import Decoded
     from qpu_backend.physics.circuit import IsaCircuit
 
-LIMITS = DecodingLimits(max_inflated_bytes=1 << 20, max_circuits=20, max_qubits=127, max_clbits=500, max_operations=5_000)
+LIMITS = DecodingLimits(
+    max_inflated_bytes=1 << 20, max_circuits=20, max_qubits=127, max_clbits=500, max_operations=5_000
+)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +118,10 @@ def test_the_same_circuit_built_twice_has_one_digest_although_its_bytes_differ(p
     first, second = built("one"), built("two")
     assert written(first) != written(second)
     values = np.array([[0.5]])
-    assert decode(pool, first, values=values).circuits[0].digest() == decode(pool, second, values=values).circuits[0].digest()
+    assert (
+        decode(pool, first, values=values).circuits[0].digest()
+        == decode(pool, second, values=values).circuits[0].digest()
+    )
 
 
 def test_the_order_of_a_barriers_qubits_does_not_count(pool: DecodingPool):
@@ -248,7 +253,9 @@ def test_a_loop_over_constants_is_unrolled_with_its_parameter(pool: DecodingPool
     assert decoded.angles[0].tolist() == [[0.25]]
 
 
-@pytest.mark.parametrize("name", ["while_loop", "switch_case", "box", "store", "h", "mine", "u", "break_loop", "cx_o0", "rz"])
+@pytest.mark.parametrize(
+    "name", ["while_loop", "switch_case", "box", "store", "h", "mine", "u", "break_loop", "cx_o0", "rz"]
+)
 def test_what_no_device_does_is_refused_by_its_name(pool: DecodingPool, name: str):
     circuit = QuantumCircuit(2, 2)
     match name:
@@ -284,7 +291,15 @@ def test_what_no_device_does_is_refused_by_its_name(pool: DecodingPool, name: st
 @pytest.mark.parametrize("num_bindings", [1, 5, 40])
 def test_the_angle_table_is_what_qiskit_binds(pool: DecodingPool, num_bindings: int):
     theta, phi = ParameterVector("t", 11), Parameter("p")  # t[10] sorts after t[2] in circuit.parameters
-    expressions = [theta[10], 2 * theta[0] + 1, theta[1] * theta[2], phi.sin(), abs(phi), phi / 3 - theta[10], theta[0].sign()]
+    expressions = [
+        theta[10],
+        2 * theta[0] + 1,
+        theta[1] * theta[2],
+        phi.sin(),
+        abs(phi),
+        phi / 3 - theta[10],
+        theta[0].sign(),
+    ]
     circuit = QuantumCircuit(2)
     for expression in [*expressions, *reversed(expressions)]:
         circuit.rz(expression, 0)
@@ -399,13 +414,17 @@ def test_openqasm_that_includes_a_file_is_refused_before_it_is_parsed(pool: Deco
         decode_programs(pool, f"OPENQASM 3.0; {include} qubit[1] q;")
 
 
-@pytest.mark.parametrize("declaration", ["qubit[100000000] q;", "bit[999999999999999] c;", "reset $50000000;", "qreg q[10_000_000];"])
+@pytest.mark.parametrize(
+    "declaration", ["qubit[100000000] q;", "bit[999999999999999] c;", "reset $50000000;", "qreg q[10_000_000];"]
+)
 def test_openqasm_that_declares_too_much_is_refused_before_it_is_parsed(pool: DecodingPool, declaration: str):
     with pytest.raises(TooMuchDeclared, match="limit"):
         decode_programs(pool, f"OPENQASM 3.0; {declaration}")
 
 
-@pytest.mark.parametrize("document", [b"", b"[", b"{}", b"[]", b"[1]", b"\xff", b"[" * 100_000, json.dumps(["nonsense;"]).encode()])
+@pytest.mark.parametrize(
+    "document", [b"", b"[", b"{}", b"[]", b"[1]", b"\xff", b"[" * 100_000, json.dumps(["nonsense;"]).encode()]
+)
 def test_what_is_not_a_list_of_programs_is_refused(pool: DecodingPool, document: bytes):
     with pytest.raises(MalformedCircuit):
         pool.decode(DecodingRequest("qasm3", document, ()))
@@ -418,7 +437,9 @@ def header(*, circuits: int = 1, qubits: int = 1, clbits: int = 0, instructions:
     """A QPY document that stops after its first circuit's header."""
     table = b"" if version < 16 else struct.pack("!Q", 28)
     sizes = struct.pack("!H1cHIIQIQI", 1, b"f", 8, qubits, clbits, 2, 0, instructions, 0)
-    return struct.pack("!6sBBBBQcc", b"QISKIT", version, 2, 0, 0, circuits, b"p", b"q") + table + sizes + b"c" + bytes(100)
+    return (
+        struct.pack("!6sBBBBQcc", b"QISKIT", version, 2, 0, 0, circuits, b"p", b"q") + table + sizes + b"c" + bytes(100)
+    )
 
 
 @pytest.mark.parametrize("version", [13, 18])

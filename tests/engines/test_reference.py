@@ -104,7 +104,9 @@ def counts_of(outcome, num_clbits):
 
 def ones_per_clbit(counts, num_clbits):
     shots = sum(counts.values())
-    return np.array([sum(n for word, n in counts.items() if word[-1 - bit] == "1") for bit in range(num_clbits)]) / shots
+    return (
+        np.array([sum(n for word, n in counts.items() if word[-1 - bit] == "1") for bit in range(num_clbits)]) / shots
+    )
 
 
 @pytest.mark.parametrize("region", REGIONS)
@@ -160,7 +162,8 @@ def test_the_comparison_notices_a_change_of_one_percent(eagle, translate, random
     reference = Cut(region)
     circuit = random_isa(np.random.default_rng(1), 5, reference.pairs(), 40)
     gates = {
-        key: replace(gate, error=gate.error * (1.01 if len(key[1]) == 2 else 1.0)) for key, gate in snapshot.gates.items()
+        key: replace(gate, error=gate.error * (1.01 if len(key[1]) == 2 else 1.0))
+        for key, gate in snapshot.gates.items()
     }
     outcome = ours(replace(snapshot, gates=gates), translate(circuit, region), region, 100_000, 1)
     assert counts_of(outcome, 5) != reference.counts(circuit, 100_000, 1)

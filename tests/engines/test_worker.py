@@ -126,7 +126,11 @@ def test_rzz_turns_by_its_angle():
 @settings(max_examples=25, deadline=None)
 def test_classical_bit_i_is_bit_i_of_the_packed_word(num_clbits, data):
     ones = data.draw(st.lists(st.booleans(), min_size=3, max_size=3))
-    clbits = data.draw(st.lists(st.integers(0, num_clbits - 1), min_size=3, max_size=3, unique=True)) if num_clbits >= 3 else [0]
+    clbits = (
+        data.draw(st.lists(st.integers(0, num_clbits - 1), min_size=3, max_size=3, unique=True))
+        if num_clbits >= 3
+        else [0]
+    )
     rows = [gate(Op.X, q) for q, one in enumerate(ones) if one]
     rows += [gate(Op.MEASURE, q, clbit=clbit) for q, clbit in enumerate(clbits)]
     task = RegionTask((circuit_of(rows, 3, num_clbits),), (NO_ANGLES,), perfect(3), (SliceSpec(0, 0, 4, 7),))

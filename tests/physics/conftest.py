@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from qpu_backend.engines.catalogue import read_device
-from qpu_backend.physics.device import DeviceModel
-from qpu_backend.physics.snapshot import Snapshot
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qpu_backend.physics.snapshot import Snapshot
+    from qpu_backend.physics.device import DeviceModel
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,11 @@ def placed_circuits(draw):
         for b in range(a):
             pair = draw(st.sampled_from([(a, b), (b, a)]))
             directions |= {(op, pair): GateProperties(0.0, 100.0) for op in (Op.ECR, Op.CX, Op.CZ, Op.RZZ)}
-    return circuit, region, RegionNoise({q: QubitProperties(1, 1, None, None, 0, 0, 1) for q in range(PHYSICAL)}, directions)
+    return (
+        circuit,
+        region,
+        RegionNoise({q: QubitProperties(1, 1, None, None, 0, 0, 1) for q in range(PHYSICAL)}, directions),
+    )
 
 
 def unitary(circuit, where):

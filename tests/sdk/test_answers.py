@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
-from qiskit.result import Result
 from qiskit_aer import AerSimulator
 
 from qpu_sdk.wire.answers import (
@@ -22,6 +23,9 @@ from qpu_sdk.wire.answers import (
 from qpu_sdk.wire.errors import MalformedPayload
 from qpu_sdk.wire.models import ProgramKind
 from qpu_sdk.wire.results import ExpectationsOfPub, JobResult, Register, ShotsOfPub
+
+if TYPE_CHECKING:
+    from qiskit.result import Result
 
 
 def _pack(rows: list[list[int]]) -> np.ndarray:

@@ -45,7 +45,7 @@ def test_randomised_benchmarking(backend):
     experiment = StandardRB((0,), lengths=[1, 20, 60], num_samples=2, seed=1, backend=backend)
     data = experiment.run(shots=200).block_for_results(timeout=240)
     assert data.status().value != "error", data.errors()
-    error = data.analysis_results("EPC", dataframe=False).value
+    error = data.analysis_results("EPC", dataframe=True).iloc[0].value
     assert 0 <= error.nominal_value < 0.05
 
 
@@ -54,7 +54,8 @@ def test_a_t1_measurement_finds_the_published_value(device):
     experiment = T1((0,), delays=list(np.linspace(1e-6, 3 * published, 6)), backend=device)
     data = experiment.run(shots=1000, backend_run=True).block_for_results(timeout=240)
     assert data.status().value != "error", data.errors()
-    assert data.analysis_results("T1", dataframe=False).value.nominal_value == pytest.approx(published, rel=0.3)
+    measured = data.analysis_results("T1", dataframe=True).iloc[0].value
+    assert measured.nominal_value == pytest.approx(published, rel=0.3)
 
 
 def test_aer_can_imitate_the_backend(backend):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, TYPE_CHECKING
 
 from qpu_backend.physics.circuit import Op
 from qpu_backend.physics.device import ConditionalErrors, Crosstalk, DeviceModel, Timing
 from qpu_backend.physics.errors import InvalidDevice
 from qpu_backend.physics.snapshot import GateKey, GateProperties, QubitProperties, Snapshot, validate_snapshot
 from qpu_backend.physics.topology import Topology
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 CATALOGUE_FORMAT: Final = 1
 
