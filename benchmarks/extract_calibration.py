@@ -57,8 +57,8 @@ def extract(backend_name: str, catalogue_name: str) -> dict[str, Any]:
         "name": catalogue_name,
         "description": f"{num_qubits}-qubit {conf['processor_type']['family']} processor, {_shape(num_qubits)}",
         "source": (
-            f"{conf['backend_name']} calibration of {date[:10]}, from qiskit-ibm-runtime {version('qiskit-ibm-runtime')}: "
-            f"{backend.props_filename}, {backend.conf_filename}"
+            f"{conf['backend_name']} calibration of {date[:10]}, from qiskit-ibm-runtime "
+            f"{version('qiskit-ibm-runtime')}: {backend.props_filename}, {backend.conf_filename}"
         ),
         "licence": LICENCE,
         "measured_at": date,

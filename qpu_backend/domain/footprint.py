@@ -18,8 +18,7 @@ FOOTPRINT_VERSION: Final = 1
 class Footprint:
     """What a job needs from the chip.
 
-    Counts and idle times are those of one shot, summed or averaged over the job's circuits as admission likes: they
-    only rank regions for the same job.
+    Counts and idle times are those of one shot, as means over the job's circuits: they only rank regions for one job.
 
     Attributes:
         shape: e.g. ``line-5``; ``None`` when the job is pinned to physical qubits.

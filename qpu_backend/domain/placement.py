@@ -35,8 +35,8 @@ class EmbeddingTable:
 
     Attributes:
         regions: int16, shape ``(k, n)``: physical qubit of each position. Both directions of a line are rows.
-        pairs: coupled positions ``(i, j)``, ``i < j``, one for each column of edge losses.
-        losses: float64, shape ``(k, len(pairs) + 3n)``: −ln(1 − error) of a two-qubit gate on each pair, of an sx, of a
+        pairs: coupled positions ``(i, j)``, ``i < j``, one for each of the first rows of ``losses``.
+        losses: float64, shape ``(len(pairs) + 3n, k)``: −ln(1 − error) of a two-qubit gate on each pair, of an sx, of a
             readout, and of 1 ns of idling on each position.
         region_words: uint64, shape ``(words, k)``: the region as a bit mask, least significant word first.
         closed_words: the same with the region's neighbours.
@@ -80,7 +80,7 @@ class EmbeddingTable:
         return cls(
             regions=regions,
             pairs=pairs,
-            losses=np.hstack([edge_loss, sx_loss, readout_loss, idle_loss_per_ns]),
+            losses=np.ascontiguousarray(np.hstack([edge_loss, sx_loss, readout_loss, idle_loss_per_ns]).T),
             region_words=np.ascontiguousarray(np.bitwise_or.reduce(single[regions], axis=1).T),
             closed_words=np.ascontiguousarray(np.bitwise_or.reduce(closed[regions], axis=1).T),
         )
@@ -95,17 +95,19 @@ class EmbeddingTable:
     def score(self, footprint: Footprint) -> NDArray[np.float64]:
         """Predicted −ln F of this job's circuits in each region, shape ``(k,)``, from isolated errors only."""
         n = self.regions.shape[1]
-        counts = np.zeros(self.losses.shape[1])
-        columns = {pair: column for column, pair in enumerate(self.pairs)}
+        counts = np.zeros(len(self.losses))
+        edges = {pair: row for row, pair in enumerate(self.pairs)}
         for (a, b), count in footprint.edge_counts:
-            counts[columns[min(a, b), max(a, b)]] += count
+            counts[edges[min(a, b), max(a, b)]] += count
         sx, readout, idle = len(self.pairs), len(self.pairs) + n, len(self.pairs) + 2 * n
         for position, sx_count, idle_ns in zip(footprint.qubits, footprint.sx_counts, footprint.idle_ns, strict=True):
             counts[sx + position] = sx_count
             counts[idle + position] = idle_ns
         for position in footprint.measured:
             counts[readout + position] = 1
-        return self.losses @ counts
+        return np.einsum(
+            "i,ij->j", counts, self.losses
+        )  # not BLAS: its threads cost more than they bring, and order sums
 
 
 class Floor:

@@ -206,6 +206,10 @@ class _Chosen:
     own_us: int
 
 
+def _cuts(track: Track) -> tuple[tuple[int, int], ...]:
+    return tuple((need.repeat, need.shots) for need in track.needs)
+
+
 class _Batch:
     """A batch while it is put together: offered jobs in order, it takes each or says why not."""
 
@@ -263,6 +267,8 @@ class _Batch:
 
     def _rounds_stay_few(self, track: Track) -> bool:
         tracks = [one.track for one in self.chosen]
+        if any(_cuts(track) == _cuts(one) for one in tracks):
+            return True  # it begins and ends its executions where another does: no round is cut further
         bound = max(MAX_ROUNDS, *(len(one.needs) for one in (*tracks, track)))
         return sum(1 for _ in islice(rounds_of([*tracks, track]), bound + 1)) <= bound
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from importlib import resources
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qpu_backend.physics.catalog.parse import parse_device
 from qpu_backend.physics.errors import InvalidDevice
 
 if TYPE_CHECKING:
-    from qpu_backend.physics.snapshot import Snapshot
     from qpu_backend.physics.device import DeviceModel
+    from qpu_backend.physics.snapshot import Snapshot
 
 _FOLDER: Final = resources.files("qpu_backend.physics.catalog")
 _SUFFIX: Final = ".json"

@@ -183,19 +183,21 @@ def _checked_circuit(document: dict[str, Any], limits: DecodingLimits) -> IsaCir
 def _require_operations(body: Operations, circuit: IsaCircuit, *, below: int) -> None:
     """Every index in range; ``if_else`` refers to conditionals below its own only, so that no circle can arise."""
     _require(body.dtype == OPERATION and body.ndim == 1)
-    code, q0, q1, clbit, slot, aux = (body[name] for name in ("code", "q0", "q1", "clbit", "slot", "aux"))
+    names = ("code", "q0", "q1", "clbit", "slot", "aux")
+    code, q0, q1, clbit, slot, aux = (np.asarray(body[name], dtype=np.int64) for name in names)
     barrier, branch, measure = code == Op.BARRIER, code == Op.IF, code == Op.MEASURE
     pair = np.isin(code, [int(op) for op in TWO_QUBIT_GATES])
-    acts = ~barrier & ~branch
+    acts: NDArray[np.bool_] = np.logical_not(barrier | branch)
     known = [int(op) for op in Op]
-    _require(bool(np.all(np.isin(code, known))) and bool(np.all(np.isfinite(body["value"]))))
-    _require(bool(np.where(acts, (q0 >= 0) & (q0 < len(circuit.qubits)), q0 == -1).all()))
-    _require(bool(np.where(pair, (q1 >= 0) & (q1 < len(circuit.qubits)) & (q1 != q0), q1 == -1).all()))
-    _require(bool(np.where(measure, (clbit >= 0) & (clbit < circuit.num_clbits), clbit == -1).all()))
+    _require_all(np.isin(code, known))
+    _require_all(np.isfinite(body["value"]))
+    _require_all(np.where(acts, (q0 >= 0) & (q0 < len(circuit.qubits)), q0 == -1))
+    _require_all(np.where(pair, (q1 >= 0) & (q1 < len(circuit.qubits)) & (q1 != q0), q1 == -1))
+    _require_all(np.where(measure, (clbit >= 0) & (clbit < circuit.num_clbits), clbit == -1))
     angled = (code == Op.RZ) | (code == Op.RZZ)
-    _require(bool(np.where(angled, (slot >= -1) & (slot < circuit.num_slots), slot == -1).all()))
+    _require_all(np.where(angled, (slot >= -1) & (slot < circuit.num_slots), slot == -1))
     limit = np.where(barrier, len(circuit.groups), below)
-    _require(bool(np.where(barrier | branch, (aux >= 0) & (aux < limit), aux == -1).all()))
+    _require_all(np.where(barrier | branch, (aux >= 0) & (aux < limit), aux == -1))
 
 
 def _are_integers(values: tuple[Any, ...], below: int) -> bool:
@@ -205,3 +207,7 @@ def _are_integers(values: tuple[Any, ...], below: int) -> bool:
 def _require(truth: bool) -> None:
     if not truth:
         raise DecodingFailed("the circuits made the decoder answer nonsense")
+
+
+def _require_all(truths: NDArray[np.bool_]) -> None:
+    _require(bool(np.all(truths)))

@@ -11,7 +11,7 @@ import threading
 import time
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Final, ParamSpec, TypeVar, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from loky import ProcessPoolExecutor  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
@@ -40,9 +40,9 @@ ORPHAN_CHECK_S: Final = 1.0
 class LocalExecutor(Executor):
     """Warm worker processes on this machine.
 
-    Processes are started without importing ``__main__``: it works from a notebook and from a script without a main guard.
-    When a worker dies, the futures of that moment fail with :class:`BrokenProcessPool` and the next ``submit`` starts a
-    fresh pool. Workers end by themselves when their server is killed.
+    Processes are started without importing ``__main__``: it works from a notebook and from a script without a main
+    guard. When a worker dies, the futures of that moment fail with :class:`BrokenProcessPool` and the next ``submit``
+    starts a fresh pool. Workers end by themselves when their server is killed.
     """
 
     def __init__(self, workers: int) -> None:

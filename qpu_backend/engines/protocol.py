@@ -1,13 +1,13 @@
 """What an engine is asked and what it answers: values that cross to a worker as bytes.
 
-The bytes of a :class:`RegionTask` are the *execution record* of a placement: stored before it runs, and enough to run it
-again, whatever becomes of drift code and neighbours. Circuits here are relocated: their ``qubits`` are physical qubits.
+The bytes of a :class:`RegionTask` are the *execution record* of a placement: stored before it runs, and enough to run
+it again, whatever becomes of drift code and neighbours. Circuits here are relocated: their ``qubits`` are physical.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -17,8 +17,9 @@ from qpu_sdk.wire.codec import pack, unpack
 from qpu_sdk.wire.errors import MalformedPayload
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 TASK_VERSION: Final = 1
 
@@ -82,7 +83,8 @@ class RegionTask:
             MalformedPayload: not an execution record of this version.
         """
         document: Any = unpack(data)
-        if type(document) is not dict or document.get("task_version") != TASK_VERSION:  # pyright: ignore[reportUnknownMemberType]
+        version: Any = document.get("task_version") if hasattr(document, "get") else None
+        if version != TASK_VERSION:
             raise MalformedPayload(f"not a version {TASK_VERSION} execution record")
         return cls(
             circuits=tuple(IsaCircuit.from_document(circuit) for circuit in document["circuits"]),

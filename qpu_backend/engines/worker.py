@@ -1,7 +1,7 @@
 """The function that worker processes run: bytes in, bytes out, knowing nothing of the server.
 
-The server hands :func:`run_tasks` to an executor by name. Importing this module is cheap and does not load Aer; the first
-call in a worker does.
+The server hands :func:`run_tasks` to an executor by name. Importing this module is cheap and does not load Aer; the
+first call in a worker does.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def run_tasks(payload: bytes) -> bytes:
         payload: :func:`qpu_backend.engines.protocol.join_tasks` of execution records.
 
     Returns:
-        :func:`qpu_backend.engines.protocol.encode_report` of a :class:`~qpu_backend.engines.protocol.WorkerReport`. A task
-        that fails says so in its own outcome and leaves the others alone.
+        :func:`~qpu_backend.engines.protocol.encode_report` of a :class:`~qpu_backend.engines.protocol.WorkerReport`. A
+        task that fails says so in its own outcome and leaves the others alone.
     """
     engine, fingerprint = _engine()
     outcomes = tuple(_run_task(engine, record) for record in split_tasks(payload))
@@ -34,8 +34,8 @@ def run_tasks(payload: bytes) -> bytes:
 
 
 def _engine() -> tuple[Engine, dict[str, str]]:
-    # Aer is heavy (about a second and 150 MB) and holds the GIL while it simulates: it belongs in workers only, so it is
-    # not imported by the module that the server imports.
+    # Aer is heavy (about a second) and holds the GIL while it simulates: it belongs in workers only, so it is not
+    # imported by the module that the server imports.
     from qpu_backend.engines.aer import FINGERPRINT, AerEngine  # noqa: PLC0415
 
     return AerEngine(), FINGERPRINT
@@ -46,6 +46,6 @@ def _run_task(engine: Engine, record: bytes) -> TaskOutcome:
     slices, failure = (), None
     try:
         slices = engine.run(RegionTask.from_bytes(record))
-    except Exception as error:  # noqa: BLE001 - a worker serves many tenants: one task's failure is an answer, not a crash
+    except Exception as error:  # noqa: BLE001 - one task's failure is an answer: the others' tenants wait
         failure = f"{type(error).__name__}: {error}"
     return TaskOutcome(slices, (time.process_time_ns() - started_ns) // 1000, failure)

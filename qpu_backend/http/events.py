@@ -112,10 +112,10 @@ async def _changes(
                 last = fresh[-1].cursor if by_cursor else fresh[-1].seq
                 yield fresh
                 quiet_since = time.monotonic()
-            else:
-                if time.monotonic() - quiet_since >= _HEARTBEAT_S:
-                    yield []
-                    quiet_since = time.monotonic()
+            elif time.monotonic() - quiet_since >= _HEARTBEAT_S:
+                yield []
+                quiet_since = time.monotonic()
+            if len(fresh) < _PAGE:  # that was all: the next read follows a hint
                 await _hinted(hint, _REREAD_S)
 
 

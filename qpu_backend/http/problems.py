@@ -1,16 +1,31 @@
-"""RFC 9457 problem documents: the one place where an error meets an HTTP status."""
+"""RFC 9457 problem documents: the one place where an error meets an HTTP status.
+
+Rules and circuits are refused with codes of their own; what storage and physics can raise is told under one of these.
+A sentence of the server's own trouble (a damaged blob, a wrong schema) is for its log and never leaves it.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, cast
 
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from qpu_backend.domain.errors import DomainError
+from qpu_backend.engines.invalid_circuit import DecodingUnavailable, InvalidCircuit
+from qpu_backend.physics.errors import NotCalibrated, PhysicsError, TooLarge
+from qpu_backend.stores.errors import DatabaseBusy, InvalidCursor, StoreError
+from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.models import REQUEST_ID_HEADER, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fastapi import FastAPI, Request
+
+    from qpu_backend.http.door import Door
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -35,12 +50,24 @@ STATUS: Final[dict[str, tuple[int, str]]] = {
     "job_failed": (409, "The job failed"),
     "job_cancelled": (409, "The job was cancelled"),
     "quota_exceeded": (429, "The quota is used up"),
-    "rate_limited": (429, "Too many requests"),
     "queue_full": (503, "The queue is full"),
     "unavailable": (503, "The service cannot do this now"),
     "internal": (500, "The service failed"),
 }
 """Every code a client can meet."""
+
+_TOLD_AS: Final[dict[type[Exception], str]] = {
+    InvalidCursor: "invalid_request",
+    DatabaseBusy: "unavailable",
+    NotCalibrated: "not_isa",
+    TooLarge: "circuit_too_large",
+}
+"""Errors of storage and physics that are not the service's own fault; every other one of theirs is ``internal``."""
+
+_FIELD_OF: Final[dict[type[Exception], str]] = {InvalidCursor: "cursor", NotCalibrated: "circuits", TooLarge: "circuits"}
+
+_TRY_AGAIN_S: Final[dict[str, float]] = {"queue_full": 1.0, "unavailable": 1.0}
+"""When to come back, where the error itself does not know."""
 
 _BY_STATUS: Final = {
     401: "unauthenticated",
@@ -49,6 +76,12 @@ _BY_STATUS: Final = {
     405: "method_not_allowed",
     413: "body_too_large",
 }
+
+_MAX_FIELD: Final = 128
+_MAX_DETAIL: Final = 1000
+"""Names that a client sent may stand in a sentence; a problem is not an echo."""
+
+_log = logger("http")
 
 
 class ProblemError(Exception):
@@ -62,6 +95,14 @@ class ProblemError(Exception):
         self.retry_after_s = retry_after_s
 
 
+def code_of(error: Exception) -> str:
+    """The code under which an error is told; always one of :data:`STATUS`."""
+    code = _TOLD_AS.get(type(error))
+    if code is None and isinstance(error, DomainError | InvalidCircuit | DecodingUnavailable | ProblemError):
+        code = error.code
+    return code if code in STATUS else "internal"
+
+
 def problem(
     code: str,
     detail: str,
@@ -69,6 +110,7 @@ def problem(
     field: str | None = None,
     retry_after_s: float | None = None,
     request_id: str | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """The problem document of a code, with ``Retry-After`` where waiting helps."""
     status, title = STATUS[code]
@@ -76,25 +118,24 @@ def problem(
         type=f"urn:qpu-sdk:problem:{code}",
         title=title,
         status=status,
-        detail=detail,
+        detail=_short(detail, _MAX_DETAIL),
         code=code,
-        field=field,
+        field=None if field is None else _short(field, _MAX_FIELD),
         request_id=request_id,
         retry_after_s=retry_after_s,
     )
-    headers = {} if retry_after_s is None else {"Retry-After": str(max(1, round(retry_after_s)))}
+    sent = dict(headers or {})
+    if retry_after_s is not None:
+        sent["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
     if status == STATUS["unauthenticated"][0]:
-        headers["WWW-Authenticate"] = "Bearer"
-    return Response(document.model_dump_json(), status, headers, MEDIA_TYPE)
+        sent["WWW-Authenticate"] = "Bearer"
+    return Response(document.model_dump_json(), status, sent, MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
     """Answer every error of this app with a problem document."""
-    from fastapi.exceptions import RequestValidationError  # noqa: PLC0415 - keeps this module loadable without FastAPI
-    from starlette.exceptions import HTTPException  # noqa: PLC0415
-
-    app.add_exception_handler(DomainError, _domain)
-    app.add_exception_handler(ProblemError, _door)
+    for kind in (DomainError, InvalidCircuit, DecodingUnavailable, StoreError, PhysicsError, ProblemError):
+        app.add_exception_handler(kind, _refused)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _starlette)
 
@@ -104,24 +145,33 @@ def request_id(request: Request) -> str | None:
     return request.scope.get(REQUEST_ID_HEADER)
 
 
-async def _domain(request: Request, error: Exception) -> Response:
-    if not isinstance(error, DomainError):
-        raise error
+def crash_problem(request_id: str | None) -> Response:
+    """The answer when the service itself failed: what happened stands in the log, under the id."""
+    return problem("internal", f"the service failed; tell the operator the request id {request_id}", request_id=request_id)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    code, number = code_of(error), request_id(request)
+    if code == "internal":
+        _log.exception("request_failed", request_id=number, path=request.scope["path"], exc_info=error)
+        return crash_problem(number)
     return problem(
-        error.code,
+        code,
         str(error),
-        field=getattr(error, "field", None),
-        retry_after_s=getattr(error, "retry_after_s", None),
-        request_id=request_id(request),
+        field=_FIELD_OF.get(type(error), getattr(error, "field", None)),
+        retry_after_s=_retry_after_s(request, error, code),
+        request_id=number,
     )
 
 
-async def _door(request: Request, error: Exception) -> Response:
-    if not isinstance(error, ProblemError):
-        raise error
-    return problem(
-        error.code, error.detail, field=error.field, retry_after_s=error.retry_after_s, request_id=request_id(request)
-    )
+def _retry_after_s(request: Request, error: Exception, code: str) -> float | None:
+    if isinstance(error, ProblemError):
+        return error.retry_after_s
+    retry_at_us = error.retry_at_us if isinstance(error, DomainError) else None
+    if retry_at_us is not None:
+        door: Door = request.app.state.door
+        return max(0.0, (retry_at_us - door.clock.now_us()) / 1e6)
+    return _TRY_AGAIN_S.get(code)
 
 
 async def _validation(request: Request, error: Exception) -> Response:
@@ -133,7 +183,8 @@ def validation_problem(errors: list[dict[str, object]], request_id: str | None =
     """The problem of a request that pydantic refused; it names the first offending field and never echoes its value."""
     first = errors[0] if errors else {"loc": (), "msg": "malformed"}
     location = cast("tuple[object, ...]", first["loc"])
-    field = ".".join(str(part) for part in location if part not in {"body", "query", "path", "header"})
+    places = location[1:] if location[:1] and location[0] in {"body", "query", "path", "header"} else location
+    field = _short(".".join(str(part) for part in places), _MAX_FIELD)
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return problem(
         "invalid_request", f"{field or 'body'}: {first['msg']}{more}", field=field or None, request_id=request_id
@@ -141,6 +192,12 @@ def validation_problem(errors: list[dict[str, object]], request_id: str | None =
 
 
 async def _starlette(request: Request, error: Exception) -> Response:
-    status = getattr(error, "status_code", 500)
+    if not isinstance(error, HTTPException):
+        raise error
+    status = error.status_code
     code = _BY_STATUS.get(status, "invalid_request" if status < 500 else "internal")
-    return problem(code, str(getattr(error, "detail", "")) or STATUS[code][1], request_id=request_id(request))
+    return problem(code, str(error.detail) or STATUS[code][1], request_id=request_id(request), headers=error.headers)
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

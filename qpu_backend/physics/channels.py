@@ -1,8 +1,8 @@
 """Noise as matrices: superoperators of gates, relaxation, depolarisation and readout, as Aer builds them.
 
-A superoperator acts on column-stacked density matrices, ``vec(ρ)[i + d·j] = ρ_ij`` (Qiskit's ``SuperOp``), and qubit 0 is
-the least significant. A gate's channel is ``relaxation ∘ depolarising ∘ unitary`` with the depolarising strength deduced
-so that the whole has the calibrated average infidelity (``NoiseModel.from_backend`` of Qiskit Aer), at temperature 0.
+A superoperator acts on column-stacked density matrices, ``vec(ρ)[i + d·j] = ρ_ij`` (Qiskit's ``SuperOp``), and qubit 0
+is the least significant. A gate's channel is ``relaxation ∘ depolarising ∘ unitary``, the depolarising strength such
+that the whole has the calibrated average infidelity (``NoiseModel.from_backend`` of Qiskit Aer), at temperature 0.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import cmath
 import math
 from functools import lru_cache
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +29,9 @@ _SQRT2: Final = math.sqrt(2.0)
 
 UNITARIES: Final[dict[Op, ComplexMatrix]] = {
     Op.ID: np.eye(2, dtype=np.complex128),
-    Op.SX: np.array([[1 + 1j, 1 - 1j], [1 - 1j, 1 + 1j]]) / 2,
+    Op.SX: np.array([[1 + 1j, 1 - 1j], [1 - 1j, 1 + 1j]], dtype=np.complex128) / 2,
     Op.X: np.array([[0, 1], [1, 0]], dtype=np.complex128),
-    Op.ECR: np.array([[0, 1, 0, 1j], [1, 0, -1j, 0], [0, 1j, 0, 1], [-1j, 0, 1, 0]]) / _SQRT2,
+    Op.ECR: np.array([[0, 1, 0, 1j], [1, 0, -1j, 0], [0, 1j, 0, 1], [-1j, 0, 1, 0]], dtype=np.complex128) / _SQRT2,
     Op.CX: np.array([[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0]], dtype=np.complex128),
     Op.CZ: np.diag([1, 1, 1, -1]).astype(np.complex128),
 }
@@ -44,19 +44,19 @@ RESET: Final[ComplexMatrix] = np.array([[1, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]
 def rz_diagonal(angle_rad: float) -> ComplexMatrix:
     """Diagonal of the superoperator of ``rz``, shape ``(4,)``."""
     phase = cmath.exp(1j * angle_rad)
-    return np.array([1.0, phase, phase.conjugate(), 1.0])
+    return np.array([1.0, phase, phase.conjugate(), 1.0], dtype=np.complex128)
 
 
 def rzz_diagonal(angle_rad: float) -> ComplexMatrix:
     """Diagonal of the superoperator of ``rzz`` = exp(−i θ/2 Z⊗Z), shape ``(16,)``."""
     phase = cmath.exp(0.5j * angle_rad)
-    unitary = np.array([phase.conjugate(), phase, phase, phase.conjugate()])
-    return np.kron(unitary.conj(), unitary)
+    unitary = np.array([phase.conjugate(), phase, phase, phase.conjugate()], dtype=np.complex128)
+    return np.kron(unitary.conj(), unitary).astype(np.complex128, copy=False)
 
 
 def unitary_channel(unitary: ComplexMatrix) -> ComplexMatrix:
     """Unitary ``(d, d)`` → superoperator ``(d², d²)``."""
-    return np.kron(unitary.conj(), unitary)
+    return np.kron(unitary.conj(), unitary).astype(np.complex128, copy=False)
 
 
 def relaxation_channel(t1_us: float, t2_us: float, time_ns: float) -> ComplexMatrix:

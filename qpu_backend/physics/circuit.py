@@ -48,8 +48,8 @@ OPERATION: Final = np.dtype(
 )
 """One operation.
 
-``q0, q1``: local qubits, −1 where unused. ``clbit``: target of a measurement, −1 otherwise. ``value``: angle in rad, or the
-length of a delay in ns; ``slot ≥ 0`` says that the angle is ``angles[binding, slot]`` instead. ``aux``: index into
+``q0, q1``: local qubits, −1 where unused. ``clbit``: target of a measurement, −1 otherwise. ``value``: angle in rad, or
+the length of a delay in ns; ``slot ≥ 0`` says that the angle is ``angles[binding, slot]`` instead. ``aux``: index into
 ``groups`` (barriers) or ``conditionals`` (if_else), −1 otherwise.
 """
 

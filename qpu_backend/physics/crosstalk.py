@@ -9,11 +9,11 @@ C3  drive                          -
 C4  readout                        -
 C5  reset leakage                  -
 
-C2 … C5 come here, one function each beside :func:`conditional_factors`: windows of the region and of its neighbours in, the
-parameters of a channel out. What they answer joins ``factors`` in the execution record (``engines/protocol.SliceSpec``).
+C2 … C5 come here, one function each beside :func:`conditional_factors`: windows of the region and of its neighbours in,
+the parameters of a channel out. What they answer joins ``factors`` in the execution record (``protocol.SliceSpec``).
 
-Windows are rows ``(q0, q1, opens_ns, closes_ns)`` of two-qubit gates on *physical* qubits; times are ns before the common
-end of the round, so ``opens > closes``::
+Windows are rows ``(q0, q1, opens_ns, closes_ns)`` of two-qubit gates on *physical* qubits; times are ns before the
+common end of the round, so ``opens > closes``::
 
             opens_g        closes_g
     g  ──────[██████████████]──────────────┤ end
@@ -26,17 +26,18 @@ Sources: 10.1145/3373376.3378477 and MICRO'19 10.1145/3352460.3358287 (condition
 from __future__ import annotations
 
 import math
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from qpu_backend.physics.device import Crosstalk, EdgePair
     from qpu_backend.physics.timing import CircuitSummary
     from qpu_backend.physics.topology import Edge, Topology
-    from numpy.typing import NDArray
-    from qpu_backend.physics.device import Crosstalk, EdgePair
-    from collections.abc import Sequence
 
 FACTOR_BIN: Final = math.log(1.05)
 """Factors are rounded to 5 % steps, so that channels can be cached."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qpu_backend.physics.topology import Edge, Topology
 
 if TYPE_CHECKING:
-    from qpu_backend.physics.circuit import Op
     from collections.abc import Mapping
+
+    from qpu_backend.physics.circuit import Op
 
 EdgePair = tuple[Edge, Edge]
 """Two couplers, ``(smaller, larger)``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -12,8 +12,9 @@ from qpu_backend.physics.circuit import TWO_QUBIT_GATES, IsaCircuit, Op
 from qpu_backend.physics.timing import CircuitSummary, two_qubit_gates
 
 if TYPE_CHECKING:
-    from qpu_backend.physics.snapshot import Snapshot
     from numpy.typing import NDArray
+
+    from qpu_backend.physics.snapshot import Snapshot
 
 _WORST_ERROR: Final = 1.0 - 1e-9
 
@@ -89,7 +90,7 @@ def idle_loss(
 
 
 def added_loss(circuit: IsaCircuit, calibration: Snapshot, factors: NDArray[np.float64]) -> float:
-    """How much −ln F of a placed circuit grows by conditional errors: Σ ln(1 − r) − ln(1 − r′) over its two-qubit gates.
+    """How much −ln F of a placed circuit grows by conditional errors: Σ ln(1 − r) − ln(1 − r′) over two-qubit gates.
 
     Args:
         circuit: on physical qubits.

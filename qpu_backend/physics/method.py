@@ -3,7 +3,7 @@
 | circuit | method | bound |
 |---|---|---|
 | measured once, at the end | density matrix: exact, 4ⁿ numbers | 10 qubits: 16 MB a state |
-| larger, or measuring in mid-circuit, or with control flow | statevector trajectories: 2ⁿ numbers, a run per shot | 24 qubits: 268 MB a state |
+| larger, or with something after a measurement | trajectories: 2ⁿ numbers, a run per shot | 24 qubits: 268 MB a state |
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A circuit as what happens to its qubits, in order: gates, idling, measurements. What every engine reads.
 
-Idle time comes from the ALAP schedule. Neighbouring idles and explicit delays are one step, because relaxation for t₁ and
-then for t₂ is relaxation for t₁ + t₂; a qubit that nothing has touched yet is in |0⟩ and idles for free.
+Idle time comes from the ALAP schedule. Neighbouring idles and explicit delays are one step, because relaxation for t₁
+and then for t₂ is relaxation for t₁ + t₂; a qubit that nothing has touched yet is in |0⟩ and idles for free.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Moving a circuit to other qubits: exact relabelling, with gates turned round where only the other direction is calibrated."""
+"""Moving a circuit to other qubits: relabelling, with gates turned where only the other direction is calibrated."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,9 +20,10 @@ from qpu_backend.physics.circuit import (
 from qpu_backend.physics.errors import NotCalibrated
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qpu_backend.physics.snapshot import RegionNoise, Snapshot
     from qpu_backend.physics.timing import Row
-    from collections.abc import Sequence
 
 _QUARTER: Final = math.pi / 2
 
@@ -96,11 +97,11 @@ def _turned(operations: Operations, qubits: tuple[int, ...], calibration: Snapsh
         return operations
     turned: list[Row] = []
     for row in rows:
-        code, q0, q1, *rest = row
+        code, q0, q1, clbit, slot, value, aux = row
         if code in TWO_QUBIT_GATES and backwards[Op(code), q0, q1]:
             op = Op(code)
             turned += [*_dress(q0, _BEFORE[op][0]), *_dress(q1, _BEFORE[op][1])]
-            turned.append((code, q1, q0, rest[0], rest[1], rest[2], rest[3]))
+            turned.append((code, q1, q0, clbit, slot, value, aux))
             turned += [*_dress(q0, _AFTER[op][0]), *_dress(q1, _AFTER[op][1])]
         else:
             turned.append(row)

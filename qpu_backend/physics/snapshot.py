@@ -10,7 +10,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Any, Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from qpu_backend.physics.circuit import ONE_QUBIT_GATES, OP_OF_CODE, SYMMETRIC_G
 from qpu_backend.physics.errors import InvalidSnapshot, NotCalibrated
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
 
 SNAPSHOT_VERSION: Final = 1
 
@@ -235,8 +236,8 @@ def validate_snapshot(snapshot: Snapshot, *, edges: Iterable[tuple[int, int]] | 
 
     Raises:
         InvalidSnapshot: T2 > 2·T1, an error outside [0, 1], a time that is not positive, NaN, a gate on an unusable or
-            unknown qubit or off the couplers, a usable qubit without its one-qubit gates, or a device whose usable qubits
-            fall into several pieces.
+            unknown qubit or off the couplers, a usable qubit without its one-qubit gates, or a device whose usable
+            qubits fall into several pieces.
     """
     for q, properties in enumerate(snapshot.qubits):
         if properties is not None:

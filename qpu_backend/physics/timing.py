@@ -12,7 +12,7 @@ Without control flow this is Qiskit's ``ALAPScheduleAnalysis``. ``if_else`` is o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -20,9 +20,11 @@ from qpu_backend.physics.circuit import OP_OF_CODE, TWO_QUBIT_GATES, IsaCircuit,
 from qpu_backend.physics.errors import NotCalibrated
 
 if TYPE_CHECKING:
-    from qpu_backend.physics.snapshot import RegionNoise, Snapshot
-    from numpy.typing import NDArray
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from qpu_backend.physics.snapshot import RegionNoise, Snapshot
 
 SUMMARY_VERSION: Final = 1
 
@@ -190,9 +192,9 @@ class CircuitSummary:
         sx_counts: int64, ``(n,)``: sx, x and id per local qubit.
         idle_ns: float64, ``(n,)``: time between a local qubit's first gate and its end in which nothing acts on it.
         measured: local qubits that are measured, ascending.
-        windows: float64, ``(k, 5)``: one row per two-qubit gate in the order of :func:`two_qubit_gates`: operation index
-            (``−1 − index`` for a gate that is not in the longest branch), the two local qubits, and the times at which it
-            opens and closes in ns *before the end* of the circuit (opens > closes).
+        windows: float64, ``(k, 5)``: one row per two-qubit gate in the order of :func:`two_qubit_gates`: operation
+            index (``−1 − index`` for a gate that is not in the longest branch), the two local qubits, and the times at
+            which it opens and closes in ns *before the end* of the circuit (opens > closes).
         has_mid_circuit: see :func:`has_mid_circuit`.
     """
 
@@ -316,7 +318,7 @@ def summarise(circuit: IsaCircuit, durations: Durations) -> CircuitSummary:
 
 
 def _idle_ns(circuit: IsaCircuit, scheduled: Schedule) -> NDArray[np.float64]:
-    """Per local qubit: last end − first start − busy time, explicit delays counting as idle; an IF keeps its qubits busy."""
+    """Per local qubit: last end − first start − busy time. Explicit delays are idle time; an IF is busy throughout."""
     n = circuit.num_qubits
     first = np.full(n, np.inf)
     last, busy = np.zeros(n), np.zeros(n)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from collections.abc import Iterable
+
+    from numpy.typing import NDArray
 
 Edge = tuple[int, int]
 """An undirected coupler ``(a, b)`` with ``a < b``."""
@@ -76,7 +77,7 @@ class Topology:
         for u, v in self.edges:
             for p in self._neighbours[u]:
                 for q in self._neighbours[v]:
-                    if p != v and q != u and p != q:
+                    if p not in {v, q} and q != u:
                         one, other = (min(u, p), max(u, p)), (min(v, q), max(v, q))
                         found.add((one, other) if one < other else (other, one))
         return tuple(sorted(found))
@@ -110,8 +111,8 @@ def line_embeddings(
 ) -> NDArray[np.int16]:
     """Every place of a line of ``n`` qubits: simple paths, each in **both** orientations.
 
-    ``row[i]`` is the physical qubit of the line's qubit ``i``. A path and its reverse are two rows, because a circuit need
-    not be symmetric; on 127-qubit heavy-hex a 5-line has 342 paths (as many qubit sets), hence 684 rows.
+    ``row[i]`` is the physical qubit of the line's qubit ``i``. A path and its reverse are two rows, because a circuit
+    need not be symmetric; on 127-qubit heavy-hex a 5-line has 342 paths (as many qubit sets), hence 684 rows.
 
     Args:
         topology: the device.

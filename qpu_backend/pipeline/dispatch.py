@@ -101,9 +101,11 @@ class Dispatcher:
     def finished(self, batch_id: str) -> None:
         """A batch of this device has been settled or given up."""
         with self._changed:
+            was_full = len(self._inflight) >= self._max_inflight
             self._inflight.discard(batch_id)
             self._changed.notify_all()
-        self._notices.post([queue_topic(self._device_id)])
+        if was_full:
+            self.wake()
 
     def run_again(self, batch: Batch) -> None:
         """Execute another attempt of a batch that is already counted as running."""
@@ -128,7 +130,11 @@ class Dispatcher:
     # --- one turn --------------------------------------------------------------------------------------------------
 
     def dispatch_once(self) -> bool:
-        """One turn: take the lease if needed, plan, commit and start at most one batch. Returns whether one started."""
+        """One turn: take the lease if needed, plan, commit and start at most one batch.
+
+        Returns:
+            Whether there is more to do at once: jobs that found no place in the batch, or a plan that was outdated.
+        """
         if self._lease.epoch is None and not self._take_over():
             return False
         with self._changed:
@@ -147,7 +153,7 @@ class Dispatcher:
             self._fail_unplaceable(decision.unplaceable)
         if isinstance(decision, Wait):
             return False
-        return self._commit(view, decision)
+        return not self._commit(view, decision) or len(decision.placements) < len(view.jobs)
 
     def _take_over(self) -> bool:
         epoch = self._lease.acquire()
@@ -183,6 +189,7 @@ class Dispatcher:
         return View(queued, device.virtual_time), device.device_time_us
 
     def _commit(self, view: View, decision: Plan) -> bool:
+        """Commit and start the batch; whether it was, or the plan was outdated by then."""
         calibrated = self._fleet.calibrated(self._device_id)
         with self._database.read() as connection:
             chosen = jobs.read_jobs(connection, self._scope, [placement.job_id for placement in decision.placements])
@@ -205,7 +212,7 @@ class Dispatcher:
         try:
             self._store(batch, view, decision)
         except _PlanOutdatedError:
-            return True  # a job of the plan was cancelled meanwhile: look again
+            return False  # a job of the plan was cancelled meanwhile: look again
         self._metrics.batches.labels(device=self._device_id).inc()
         self._metrics.batch_jobs.labels(device=self._device_id).observe(len(members))
         self._log.info("batch_committed", device=self._device_id, batch=batch.id, jobs=len(members))

@@ -36,7 +36,7 @@ _FASTEST: Final = 1  # circuits repeat themselves: level 1 gives most of what le
 
 
 class _WithoutMetadata(json.JSONEncoder):
-    """Writes every metadata, also that of nested blocks, as an empty document."""
+    """Writes every metadata as empty: nested blocks have their own, which not every Qiskit forgets on copy."""
 
     def encode(self, o: object) -> str:
         del o

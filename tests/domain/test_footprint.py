@@ -49,5 +49,5 @@ def test_a_document_of_another_version_is_refused():
     ],
 )
 def test_a_footprint_that_makes_no_sense_is_not_made(wrong: dict[str, Any]):
-    with pytest.raises(ValueError, match="qubit|execution"):
+    with pytest.raises(ValueError, match=r"qubit|execution"):
         replace(BELL, **wrong)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from random import Random
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +20,9 @@ from qpu_backend.domain.rounds import (
     stand_alone_us,
     unrolled,
 )
+
+if TYPE_CHECKING:
+    from random import Random
 
 SHOTS = st.one_of(st.integers(1, 40), st.sampled_from([12, 24, 36]))
 NEEDS = st.lists(st.builds(Need, st.integers(1, 6), SHOTS, st.integers(0, 50_000)), min_size=1, max_size=5)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 from qiskit import QuantumCircuit
 
 from qpu_backend.engines.catalogue import read_device
 from qpu_backend.physics.circuit import ClassicalRegister, IsaCircuit, Op, operations
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from qpu_backend.physics.snapshot import Snapshot
-    from qpu_backend.physics.device import DeviceModel
     import numpy as np
+
+    from qpu_backend.physics.device import DeviceModel
+    from qpu_backend.physics.snapshot import Snapshot
 
 Translate = Callable[[QuantumCircuit, tuple[int, ...]], IsaCircuit]
 

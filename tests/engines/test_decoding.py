@@ -407,6 +407,7 @@ def test_a_gate_that_only_calls_itself_ecr_is_refused(pool: DecodingPool):
         'include // "\n "/etc/passwd";',
         'pragma "\ninclude "/etc/passwd"; // "',
         'include "stdgates.inc"; include "/proc/self/environ";',
+        'pragma "/*"\ninclude "/etc/passwd"; // */',
     ],
 )
 def test_openqasm_that_includes_a_file_is_refused_before_it_is_parsed(pool: DecodingPool, include: str):

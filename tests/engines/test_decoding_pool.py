@@ -218,7 +218,7 @@ _SCRIPT = """
     from qpu_backend.engines.decoded import DecodingLimits, DecodingRequest, PubBinding
     from qpu_backend.engines.decoding_pool import DecodingPool
 
-    pool = DecodingPool(2, DecodingLimits(max_operations=10**14, wall_s=20.0))
+    pool = DecodingPool(2, DecodingLimits(max_operations=10**14, wall_s=600.0))
     pool.warm_up()
     print(pool._nursery._process.pid, *(child.pid for child in pool._idle.queue), flush=True)
     bell, hog = (

@@ -28,8 +28,8 @@ print(sorted(report.fingerprint), "qiskit_aer" in sys.modules, "qiskit" in sys.m
 def test_it_works_from_a_script_without_main_guard_and_keeps_aer_out_of_the_server(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=True)  # noqa: S603
-    assert done.stdout.split() == "['engine', 'numpy', 'qiskit', 'qiskit_aer'] False False".split()
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "['engine', 'numpy', 'qiskit', 'qiskit_aer'] False False"
 
 
 def test_a_dead_worker_fails_its_call_and_the_next_one_works():

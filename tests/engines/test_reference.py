@@ -35,7 +35,7 @@ class Readout(InstructionProperties):
 class Cut(BackendV2):
     """The region of FakeBrisbane and nothing else, relabelled 0 … n−1."""
 
-    def __init__(self, region):
+    def __init__(self, region) -> None:
         super().__init__(name="cut")
         self.region, whole, props = region, BRISBANE.target, BRISBANE.properties()
         local = {q: i for i, q in enumerate(region)}
@@ -72,7 +72,7 @@ class Cut(BackendV2):
         return None
 
     @classmethod
-    def _default_options(cls):
+    def _default_options(cls) -> Options:
         return Options()
 
     def run(self, run_input, **options):

@@ -48,22 +48,23 @@ def run(*tasks):
     return [[outcome.bits for outcome in task.slices] for task in report.tasks]
 
 
-def entangled(eagle, translate, region, slices):
+def echoed(eagle, translate, region, slices):
+    """Pairs of gates that undo each other, so that every error shows; the last sx makes shots random."""
     _, snapshot = eagle
     circuit = QuantumCircuit(len(region), len(region))
-    circuit.sx(0)
+    circuit.x(0)
     for q in range(len(region) - 1):
         pair = (q, q + 1) if (Op.ECR, (region[q], region[q + 1])) in snapshot.gates else (q + 1, q)
         circuit.ecr(*pair)
-        circuit.sx(pair)
         circuit.ecr(*pair)
+    circuit.sx(0)
     circuit.measure(range(len(region)), range(len(region)))
     return RegionTask((translate(circuit, region),), (NO_ANGLES,), RegionNoise.of(snapshot, region), slices)
 
 
 def test_permuting_tasks_and_neighbours_changes_nothing(eagle, translate):
     tasks = [
-        entangled(eagle, translate, region, (SliceSpec(0, 0, 200, seed), SliceSpec(0, 0, 100, seed + 1)))
+        echoed(eagle, translate, region, (SliceSpec(0, 0, 200, seed), SliceSpec(0, 0, 100, seed + 1)))
         for region, seed in [((62, 72), 1), ((24, 34, 43), 1), ((98, 99, 100), 9)]
     ]
     alone = [run(task)[0] for task in tasks]
@@ -75,8 +76,8 @@ def test_permuting_tasks_and_neighbours_changes_nothing(eagle, translate):
 
 def test_slices_depend_on_their_own_seed_only(eagle, translate):
     one, two = SliceSpec(0, 0, 300, 5), SliceSpec(0, 0, 300, 6)
-    forward = run(entangled(eagle, translate, (62, 72), (one, two, one)))[0]
-    backward = run(entangled(eagle, translate, (62, 72), (two, one)))[0]
+    forward = run(echoed(eagle, translate, (62, 72), (one, two, one)))[0]
+    backward = run(echoed(eagle, translate, (62, 72), (two, one)))[0]
     assert np.array_equal(forward[0], backward[1])
     assert np.array_equal(forward[1], backward[0])
     assert np.array_equal(forward[0], forward[2])
@@ -84,7 +85,7 @@ def test_slices_depend_on_their_own_seed_only(eagle, translate):
 
 
 def test_a_failing_task_leaves_the_others_alone(eagle, translate):
-    good = entangled(eagle, translate, (62, 72), (SliceSpec(0, 0, 50, 1),))
+    good = echoed(eagle, translate, (62, 72), (SliceSpec(0, 0, 50, 1),))
     bad = replace(good, noise=RegionNoise(good.noise.qubits, {}))
     report = decode_report(run_tasks(join_tasks([bad.to_bytes(), b"nonsense", good.to_bytes()])))
     assert [task.failure is None for task in report.tasks] == [False, False, True]
@@ -94,7 +95,7 @@ def test_a_failing_task_leaves_the_others_alone(eagle, translate):
 
 def test_a_neighbour_that_makes_a_gate_worse_changes_counts_and_a_factor_of_one_does_not(eagle, translate):
     alone, unit, worse = (
-        run(entangled(eagle, translate, (62, 72), (SliceSpec(0, 0, 4000, 1, np.array(factors)),)))[0][0]
+        run(echoed(eagle, translate, (62, 72), (SliceSpec(0, 0, 4000, 1, np.array(factors)),)))[0][0]
         for factors in ([], [1.0, 1.0], [1.0, 20.0])
     )
     assert np.array_equal(alone, unit)
@@ -171,9 +172,8 @@ def test_conditionals_nest_and_reset_works_after_a_measurement():
 
 def test_both_methods_draw_from_the_same_distribution(eagle, translate):
     """A harmless rz after a measurement asks for trajectories."""
-    _, snapshot = eagle
     region = (24, 34, 43)
-    exact = entangled(eagle, translate, region, (SliceSpec(0, 0, 10_000, 1, np.array([3.0, 1.0, 9.0, 1.0])),))
+    exact = echoed(eagle, translate, region, (SliceSpec(0, 0, 10_000, 1, np.array([40.0, 1.0, 40.0, 1.0])),))
     trailing = np.append(exact.circuits[0].operations, operations([gate(Op.RZ, 0)]))
     sampled = replace(exact, circuits=(replace(exact.circuits[0], operations=trailing),))
     report = decode_report(run_tasks(join_tasks([exact.to_bytes(), sampled.to_bytes()])))
@@ -192,6 +192,15 @@ def test_trajectories_of_neighbouring_seeds_share_no_shots():
     assert (one[1:] == two[:-1]).mean() < 0.2
 
 
+@pytest.mark.parametrize("num_clbits", [0, 3, 9])
+def test_a_circuit_that_measures_nothing_reads_zeros(num_clbits):
+    for rows in ([gate(Op.X, 0)], [gate(Op.X, 0), gate(Op.DELAY, 0, value=100.0)]):
+        task = RegionTask((circuit_of(rows, 1, num_clbits),), (NO_ANGLES,), perfect(1), (SliceSpec(0, 0, 5, 1),))
+        (bits,) = run(task)[0]
+        assert bits.shape == (5, -(-num_clbits // 8))
+        assert not bits.any()
+
+
 def test_too_many_qubits_are_refused_with_the_limit():
     task = RegionTask((circuit_of([gate(Op.X, 0)], 25, 1),), (NO_ANGLES,), perfect(25), (SliceSpec(0, 0, 1, 1),))
     report = decode_report(run_tasks(join_tasks([task.to_bytes()])))
@@ -199,7 +208,7 @@ def test_too_many_qubits_are_refused_with_the_limit():
 
 
 def test_the_same_task_has_the_same_bytes_and_survives_them(eagle, translate):
-    task = entangled(eagle, translate, (24, 34, 43), (SliceSpec(0, 0, 10, 1, np.array([1.05, 1.0])),))
+    task = echoed(eagle, translate, (24, 34, 43), (SliceSpec(0, 0, 10, 1, np.array([1.05, 1.0])),))
     again = RegionTask.from_bytes(task.to_bytes())
     assert again.to_bytes() == task.to_bytes()
     assert again.noise == task.noise

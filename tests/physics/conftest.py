@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from qpu_backend.engines.catalogue import read_device
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from qpu_backend.physics.snapshot import Snapshot
     from qpu_backend.physics.device import DeviceModel
+    from qpu_backend.physics.snapshot import Snapshot
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ QISKIT = {Op.ID: IGate(), Op.SX: SXGate(), Op.X: XGate(), Op.ECR: ECRGate(), Op.
 
 @st.composite
 def qubits(draw, count):
-    def one():
+    def one() -> QubitProperties:
         t1_us = draw(st.floats(1, 1000))
         return QubitProperties(t1_us, t1_us * draw(st.floats(0.01, 2)), None, None, 0.1, 0.2, 1000.0)
 
@@ -80,7 +80,7 @@ def test_rotations_are_qiskits(angle):
     assert np.allclose(np.diag(rzz_diagonal(angle)), SuperOp(RZZGate(angle)).data, atol=1e-12)
 
 
-@given(st.integers(1, 2).flatmap(lambda n: qubits(n)), errors, times)
+@given(st.integers(1, 2).flatmap(qubits), errors, times)
 @settings(deadline=None, max_examples=60)
 def test_gate_errors_are_aers(properties, error, time_ns):
     with warnings.catch_warnings():
@@ -89,7 +89,7 @@ def test_gate_errors_are_aers(properties, error, time_ns):
     assert np.allclose(error_channel(error, time_ns, properties), expected, atol=tolerance(properties))
 
 
-@given(st.integers(1, 2).flatmap(lambda n: qubits(n)), errors, times, factors)
+@given(st.integers(1, 2).flatmap(qubits), errors, times, factors)
 @settings(deadline=None, max_examples=60)
 def test_gates_are_cptp_with_and_without_neighbours(properties, error, time_ns, factor):
     op = Op.SX if len(properties) == 1 else Op.ECR
@@ -109,7 +109,7 @@ def test_idling_is_aers_thermal_relaxation(properties, time_ns):
     assert np.allclose(half @ half, channel, atol=1e-12)
 
 
-@given(st.integers(1, 2).flatmap(lambda n: qubits(n)), st.floats(0, 0.3), times)
+@given(st.integers(1, 2).flatmap(qubits), st.floats(0, 0.3), times)
 @settings(deadline=None)
 def test_a_gate_has_the_calibrated_infidelity_unless_relaxation_alone_costs_more(properties, error, time_ns):
     channel = error_channel(error, time_ns, properties)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations, permutations
+from itertools import combinations, pairwise, permutations
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,7 @@ def test_embeddings_are_exactly_the_simple_paths_in_both_orientations(topology, 
     expected = {
         path
         for path in permutations(range(topology.num_qubits), n)
-        if all((min(pair), max(pair)) in edges for pair in zip(path, path[1:], strict=False))
+        if all((min(pair), max(pair)) in edges for pair in pairwise(path))
     }
     rows = [tuple(row) for row in line_embeddings(topology, n).tolist()]
     assert rows == sorted(expected)
@@ -36,7 +36,7 @@ def test_embeddings_keep_to_usable_qubits_and_edges(topology, data):
     edges = data.draw(st.sets(st.sampled_from(topology.edges))) if topology.edges else set()
     for row in line_embeddings(topology, 3, usable_qubits=mask_of(qubits), usable_edges=edges).tolist():
         assert set(row) <= qubits
-        assert all((min(pair), max(pair)) in edges for pair in zip(row, row[1:], strict=False))
+        assert all((min(pair), max(pair)) in edges for pair in pairwise(row))
 
 
 def test_a_five_line_has_342_places_on_the_eagle(eagle):
@@ -54,6 +54,8 @@ def test_long_lines_stop_at_the_limit_but_cover_the_device(eagle):
     rows = line_embeddings(model.topology, 30, limit=1000)
     assert 0 < len(rows) <= 2000
     assert set(rows.ravel().tolist()) == set(range(127))
+    paths = {tuple(row) for row in rows.tolist()}
+    assert {path[::-1] for path in paths} == paths
 
 
 @given(graphs(), st.data())

@@ -41,16 +41,17 @@ def test_circuits_come_back_equal_with_their_names():
     assert back[0] == _bell()
 
 
-def test_metadata_stays_even_that_of_nested_blocks():
+@pytest.mark.parametrize("version", [13, 16, qpy.QPY_VERSION])
+def test_metadata_stays_even_that_of_nested_blocks(version):
     inner = QuantumCircuit(1, metadata={"secret": "inner"})
     inner.x(0)
     circuit = _bell()
     circuit.if_test((circuit.clbits[0], 1), inner, [0], [])
-    raw = zlib.decompress(encode_circuits([circuit], qpy.QPY_VERSION).data)
+    raw = zlib.decompress(encode_circuits([circuit], version).data)
     assert b"secret" not in raw
     assert b"tuple key" not in raw
     assert circuit.metadata[2, 3] == "tuple key"  # and the caller's circuit is untouched
-    assert decode_circuits(encode_circuits([circuit], qpy.QPY_VERSION))[0].metadata == {}
+    assert decode_circuits(encode_circuits([circuit], version))[0].metadata == {}
 
 
 def test_the_transpiler_layout_stays(eagle):

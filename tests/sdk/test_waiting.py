@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from qiskit import QuantumCircuit
 
+from qpu_sdk import QPUJob
 from qpu_sdk.errors import ServiceUnreachableError
+
+
+def _listen(backend) -> None:
+    """Wait until the stream of events is open."""
+    while backend.connection.events.open() is None:
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -39,12 +47,19 @@ def test_a_submission_that_seemed_to_fail_is_found_by_its_key(through_proxy, pro
     assert len(through_proxy.jobs(tag="by key")) == 1
 
 
-def test_a_wait_survives_a_broken_connection(through_proxy, proxy, flip):
+@pytest.mark.timeout(60)  # half of the time after which a waiter that was forgotten would ask by itself
+@pytest.mark.parametrize("stream_comes_back", [True, False])
+def test_a_wait_survives_a_broken_connection(through_proxy, proxy, flip, stream_comes_back):
     backend = through_proxy.backend("eagle127:line-2")
-    backend.run(flip, shots=5).result(60)  # the stream is open now
-    job = backend.run(flip, shots=5)
-    proxy.cut_everything()
-    assert job.result(60).get_counts()
+    _listen(backend)
+    job = backend.run([flip] * 100, shots=20_000)
+    started = threading.Event()
+    cut = threading.Thread(target=lambda: (started.wait(), time.sleep(0.05), proxy.cut_everything()))
+    cut.start()
+    proxy.refuse_streams = not stream_comes_back
+    started.set()
+    assert len(job.result().get_counts()) == 100
+    cut.join()
 
 
 def test_waiting_works_without_a_stream(through_proxy, proxy, flip):
@@ -55,7 +70,7 @@ def test_waiting_works_without_a_stream(through_proxy, proxy, flip):
 
 def test_many_waits_share_one_stream_and_nothing_polls(through_proxy, proxy, flip):
     backend = through_proxy.backend("eagle127:line-2")
-    backend.run(flip, shots=5).result(60)
+    _listen(backend)
     proxy.requests.clear()
     jobs = [backend.run(flip, shots=5) for _ in range(8)]
     threads = [threading.Thread(target=job.result, args=(60,)) for job in jobs]
@@ -66,6 +81,15 @@ def test_many_waits_share_one_stream_and_nothing_polls(through_proxy, proxy, fli
     assert proxy.requests.count("POST /v1/jobs") == 8
     assert sum(line.endswith("/result") for line in proxy.requests) == 8
     assert len(proxy.requests) == 16  # no status, no events: the stream that is open told it all
+
+
+def test_a_job_that_ended_before_the_stream_opened_is_not_waited_for(through_proxy, backend, flip):
+    job = backend.run(flip, shots=5)
+    queued = job.last_known
+    job.result(60)
+    here = through_proxy.backend("eagle127:line-2")
+    _listen(here)  # too late for the events of the job above
+    assert QPUJob(queued, here.connection, find_backend=lambda _: here).result(0).get_counts()
 
 
 def test_waiting_for_a_job_of_another_program_asks_once_and_then_listens(through_proxy, backend, flip):

@@ -102,6 +102,21 @@ def test_numbers_have_no_gaps_under_concurrency(house: House, together: Callable
             assert [row.seq for row in events.read_job_events(connection, scope, job_id)] == list(range(1, 25))
 
 
+def test_writers_with_jobs_of_the_same_tenants_do_not_lock_each_other_out(
+    house: House, together: Callable[..., list[object]]
+) -> None:
+    scopes = [house.tenant(name) for name in ("ada", "bob", "eve", "joe")]
+
+    def write(thread: int) -> None:
+        mine = [(scope, house.job(scope)) for scope in scopes]
+        if thread % 2:
+            mine.reverse()
+        for _ in range(10):
+            append(house, *[house.event(scope, job_id) for scope, job_id in mine])
+
+    assert together([lambda thread=thread: write(thread) for thread in range(4)]) == [None] * 4
+
+
 def test_a_reader_never_sees_a_hole_that_is_filled_later(house: House, together: Callable[..., list[object]]) -> None:
     scope = house.tenant("ada")
     owned = [house.job(scope) for _ in range(4)]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import uuid
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from qpu_backend.stores.ids import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
 
 def test_an_id_is_a_uuid_of_version_7_behind_its_prefix() -> None:
@@ -25,6 +29,13 @@ def test_an_id_is_a_uuid_of_version_7_behind_its_prefix() -> None:
 def test_later_ids_sort_after_earlier_ones() -> None:
     ids = [new_id("job") for _ in range(20_000)]
     assert ids == sorted(set(ids))
+
+
+def test_ids_stay_in_order_when_the_clock_stands_still_or_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.chain([time.time_ns()] * 500, itertools.repeat(time.time_ns() - 3_600_000_000_000))
+    monkeypatch.setattr("qpu_backend.stores.ids.time", SimpleNamespace(time_ns=lambda: next(clock)))
+    made = [new_id("job") for _ in range(1000)]
+    assert made == sorted(set(made))
 
 
 def test_threads_never_get_the_same_id_and_each_sees_its_own_in_order(together: Callable[..., list[list[str]]]) -> None:

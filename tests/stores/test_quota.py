@@ -143,19 +143,19 @@ def test_concurrent_submissions_and_settlements_never_exceed_the_limit(
 
 
 def test_many_settlements_in_one_transaction_add_up(house: House, together: Callable[..., list[object]]) -> None:
-    scopes = [house.tenant(name) for name in ("ada", "bob", "eve")]
+    scopes = [house.tenant(name) for name in ("ada", "bob", "eve", "joe")]
     for scope in scopes:
         limit(house, scope, 1000)
-    held = [(scope, reserve(house, scope, 10)) for scope in scopes for _ in range(20)]
+    held = [(scope, reserve(house, scope, 10)) for scope in scopes for _ in range(40)]
 
-    def settle_part(part: list[tuple[TenantScope, quota.Reservation]]) -> None:
-        with house.database.write() as connection:
-            quota.settle_many(
-                connection,
-                house.system,
-                [quota.Settlement(scope.tenant_id, reservation, {SHOTS: 7}) for scope, reservation in part],
-            )
+    def settle_turns(order: list[TenantScope], first: int) -> None:
+        for turn in range(first, 40, 4):
+            part = [[one for one in held if one[0] == scope][turn] for scope in order]
+            settlements = [quota.Settlement(scope.tenant_id, reservation, {SHOTS: 7}) for scope, reservation in part]
+            with house.database.write() as connection:
+                quota.settle_many(connection, house.system, settlements)
 
-    # two settlements of the same tenants, in opposite orders
-    assert together([lambda: settle_part(held[::2]), lambda: settle_part(held[1::2][::-1])]) == [None, None]
-    assert [(line(house, scope).reserved, line(house, scope).spent) for scope in scopes] == [(0, 140)] * 3
+    # the same tenants in opposite orders must not lock each other out
+    work = [lambda first=first: settle_turns(scopes[:: (-1) ** first], first) for first in range(4)]
+    assert together(work) == [None] * 4
+    assert [(line(house, scope).reserved, line(house, scope).spent) for scope in scopes] == [(0, 280)] * 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final, TypeVar, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from qpu_backend.physics.circuit import Op
 from qpu_backend.physics.device import ConditionalErrors, Crosstalk, DeviceModel, Timing
