@@ -15,7 +15,6 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from pydantic import BaseModel
 from qiskit.circuit import QuantumCircuit
 from qiskit.providers import BackendV2
 from qiskit.providers.options import Options
@@ -29,7 +28,7 @@ from qpu_sdk.transport import quoted
 from qpu_sdk.validation import CircuitRules
 from qpu_sdk.wire.answers import PubOnClient, circuit_header
 from qpu_sdk.wire.circuits import encode_circuits
-from qpu_sdk.wire.models import BackendDocument, BackendStatus, CalibrationEntry, JobRequest, ProgramKind, Pub
+from qpu_sdk.wire.models import BackendDocument, BackendStatus, CalibrationList, JobRequest, ProgramKind, Pub
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,10 +38,6 @@ if TYPE_CHECKING:
 
     from qpu_sdk.connection import Connection
     from qpu_sdk.wire.models import CircuitPayload
-
-
-class _Calibrations(BaseModel):
-    calibrations: list[CalibrationEntry]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +183,7 @@ class QPUBackend(BackendV2):  # pyright: ignore[reportUntypedBaseClass]
         before: int | None = None
         while True:  # newest first, page by page
             page = self._connection.transport.get(
-                self._path("/calibrations"), _Calibrations, {"before": before}
+                self._path("/calibrations"), CalibrationList, {"before": before}
             ).calibrations
             for entry in page:
                 if entry.calibrated_at <= when:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from qpu_sdk.job import QPUJob
-    from qpu_sdk.wire.models import BatchDocument
+    from qpu_sdk.wire.operations import BatchDocument
 
 DEVICE: Final = "eagle127"
 SHOTS: Final = 4000

@@ -23,7 +23,7 @@
     ├── RefusedError                    the request is fine, but not now or not at this price
     │   ├── QuotaExceededError          "quota_exceeded"
     │   ├── QueueFullError              "queue_full"                                                     retryable
-    │   ├── RateLimitedError            "rate_limited"                                                   retryable
+    │   ├── RateLimitedError            a proxy before the service said 429                              retryable
     │   ├── CostCapExceededError        "cost_cap_exceeded"
     │   └── CalibrationDriftedError     "calibration_drifted"
     └── QPUJobError                     also JobError
@@ -205,7 +205,7 @@ class QueueFullError(RefusedError):
 
 
 class RateLimitedError(RefusedError):
-    """Too many requests in too short a time."""
+    """Too many requests in too short a time, says something between here and the service."""
 
     code = "rate_limited"
     retryable = True
@@ -278,7 +278,6 @@ _NAMED_BY_CODE: tuple[type[QPUError], ...] = (
     IdempotencyConflictError,
     QuotaExceededError,
     QueueFullError,
-    RateLimitedError,
     CostCapExceededError,
     CalibrationDriftedError,
     JobNotDoneError,

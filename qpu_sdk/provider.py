@@ -12,8 +12,6 @@ import difflib
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
-from pydantic import BaseModel
-
 from qpu_sdk.backend import QPUBackend
 from qpu_sdk.connection import Connection
 from qpu_sdk.credentials import find_credentials
@@ -23,21 +21,22 @@ from qpu_sdk.transport import quoted
 from qpu_sdk.wire.models import (
     BackendDocument,
     BackendKind,
+    BackendList,
     BackendSummary,
-    BatchDocument,
-    BatchPage,
     JobDocument,
     JobPage,
     JobState,
     UsageReport,
     VersionInfo,
 )
+from qpu_sdk.wire.operations import BatchPage
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
     from qpu_sdk.transport import Patience
+    from qpu_sdk.wire.operations import BatchDocument
 
 _PAGE = 100
 _NO_SERVER = 'the embedded service is not installed: pip install "qpu-sdk[server]"'
@@ -56,10 +55,6 @@ class EmbeddedService(Protocol):
     def close(self) -> None:
         """Stop the service; what was started without a path is removed."""
         ...
-
-
-class _Backends(BaseModel):
-    backends: list[BackendSummary]
 
 
 class QPUProvider:
@@ -142,7 +137,7 @@ class QPUProvider:
 
     def summaries(self) -> list[BackendSummary]:
         """One line per backend: size, state, queue."""
-        return self._connection.transport.get("/backends", _Backends).backends
+        return self._connection.transport.get("/backends", BackendList).backends
 
     def backends(
         self, name: str | None = None, *, min_num_qubits: int | None = None, kind: BackendKind | str | None = None

@@ -23,6 +23,7 @@ from qpu_sdk.errors import (
     NotFoundError,
     ProtocolError,
     QPUError,
+    RateLimitedError,
     ServiceError,
     ServiceUnavailableError,
     ServiceUnreachableError,
@@ -295,6 +296,7 @@ def _failure(response: httpx.Response, key: str | None) -> QPUError:
         known: dict[int, Callable[..., QPUError]] = {
             401: UnauthenticatedError,
             404: NotFoundError,
+            429: RateLimitedError,
             502: ServiceUnavailableError,
             503: ServiceUnavailableError,
             504: ServiceUnavailableError,

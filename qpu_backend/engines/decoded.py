@@ -184,15 +184,17 @@ def _require_operations(body: Operations, circuit: IsaCircuit, *, below: int) ->
     """Every index in range; ``if_else`` refers to conditionals below its own only, so that no circle can arise."""
     _require(body.dtype == OPERATION and body.ndim == 1)
     names = ("code", "q0", "q1", "clbit", "slot", "aux")
-    code, q0, q1, clbit, slot, aux = (np.asarray(body[name], dtype=np.int64) for name in names)
+    columns: list[NDArray[np.int64]] = [np.asarray(body[name], dtype=np.int64) for name in names]
+    code, q0, q1, clbit, slot, aux = columns
     barrier, branch, measure = code == Op.BARRIER, code == Op.IF, code == Op.MEASURE
     pair = np.isin(code, [int(op) for op in TWO_QUBIT_GATES])
-    acts: NDArray[np.bool_] = np.logical_not(barrier | branch)
+    acts = ~(barrier | branch)
     known = [int(op) for op in Op]
     _require_all(np.isin(code, known))
     _require_all(np.isfinite(body["value"]))
     _require_all(np.where(acts, (q0 >= 0) & (q0 < len(circuit.qubits)), q0 == -1))
-    _require_all(np.where(pair, (q1 >= 0) & (q1 < len(circuit.qubits)) & (q1 != q0), q1 == -1))
+    partner: NDArray[np.bool_] = (q1 >= 0) & (q1 < len(circuit.qubits)) & np.not_equal(q1, q0)
+    _require_all(np.where(pair, partner, q1 == -1))
     _require_all(np.where(measure, (clbit >= 0) & (clbit < circuit.num_clbits), clbit == -1))
     angled = (code == Op.RZ) | (code == Op.RZZ)
     _require_all(np.where(angled, (slot >= -1) & (slot < circuit.num_slots), slot == -1))

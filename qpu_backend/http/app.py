@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from qpu_backend.http import devices, events, health, jobs, operations, usage
-from qpu_backend.http.problems import install, problem
+from qpu_backend.http.problems import MEDIA_TYPE, ProblemError, crash_problem, install, problem
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.models import REQUEST_ID_HEADER, JobRequest, Problem
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 PREFIX = "/v1"
 
+_PROBLEM = {
+    "description": "A problem document (RFC 9457)",
+    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
 
 def create_app(door: Door) -> FastAPI:
     """The application over its parts; it starts and stops nothing."""
@@ -29,7 +34,7 @@ def create_app(door: Door) -> FastAPI:
         summary="Many tenants share one quantum processor.",
         docs_url=None,
         redoc_url=None,
-        responses={"4XX": {"model": Problem, "description": "A problem document (RFC 9457)"}},
+        responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
     )
     app.state.door = door
     app.include_router(health.router)
@@ -37,12 +42,12 @@ def create_app(door: Door) -> FastAPI:
         app.include_router(router, prefix=PREFIX)
     install(app)
     app.add_middleware(RequestGate, max_body_bytes=door.limits.max_body_bytes)
-    _publish_request_schema(app)
+    _publish_schemas(app)
     return app
 
 
-def _publish_request_schema(app: FastAPI) -> None:
-    """``POST /jobs`` reads raw bytes (their digest is the request's identity), so its schema is added by hand."""
+def _publish_schemas(app: FastAPI) -> None:
+    """Add what FastAPI does not see: the body of ``POST /jobs``, read raw for its digest, and problem documents."""
     generate = app.openapi
 
     def openapi() -> dict[str, object]:
@@ -50,7 +55,7 @@ def _publish_request_schema(app: FastAPI) -> None:
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         if "JobRequest" not in schemas:
             _, definitions = models_json_schema(
-                [(JobRequest, "validation")], ref_template="#/components/schemas/{model}"
+                [(JobRequest, "validation"), (Problem, "serialization")], ref_template="#/components/schemas/{model}"
             )
             schemas.update(definitions["$defs"])
         return document
@@ -75,15 +80,16 @@ class RequestGate:
         scope[REQUEST_ID_HEADER] = request_id
         started = False
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        too_large = not declared.isdigit() or int(declared) > self._max_body_bytes
+        too_large = int(declared) > self._max_body_bytes  # digits: the server has parsed the header
         received = 0
+        detail = f"the body is larger than {self._max_body_bytes} bytes; split the job"
 
         async def counted() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_body_bytes:
-                raise _BodyTooLargeError
+                raise ProblemError("body_too_large", detail)  # like every refusal, answered inside the application
             return message
 
         async def stamped(message: Message) -> None:
@@ -95,18 +101,11 @@ class RequestGate:
 
         try:
             if too_large:
-                raise _BodyTooLargeError  # noqa: TRY301 - answered below, like a body that grows too large on its way
-            await self._app(scope, counted, stamped)
-        except _BodyTooLargeError:
-            detail = f"the body is larger than {self._max_body_bytes} bytes; split the job"
-            await problem("body_too_large", detail, request_id=request_id)(scope, receive, stamped)
+                await problem("body_too_large", detail, request_id=request_id)(scope, receive, stamped)
+            else:
+                await self._app(scope, counted, stamped)
         except Exception:
             self._log.exception("request_failed", request_id=request_id, path=scope["path"])
             if started:
                 raise
-            detail = f"the service failed; tell the operator the request id {request_id}"
-            await problem("internal", detail, request_id=request_id)(scope, receive, stamped)
-
-
-class _BodyTooLargeError(Exception):
-    pass
+            await crash_problem(request_id)(scope, receive, stamped)

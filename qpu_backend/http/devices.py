@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
-from pydantic import BaseModel
 
 from qpu_backend.domain.errors import NotFound, UnknownBackend
 from qpu_backend.http.auth import ReadBackends  # noqa: TC001 - FastAPI reads annotations at run time
 from qpu_backend.http.documents import wall
 from qpu_backend.http.door import AtDoor, Door  # noqa: TC001
+from qpu_backend.http.paths import CalibrationId  # noqa: TC001
+from qpu_backend.http.preconditions import is_known
 from qpu_backend.physics.circuit import Op
 from qpu_backend.stores import devices, jobs, snapshots
 from qpu_sdk.wire.models import (
     BackendDocument,
     BackendKind,
+    BackendList,
     BackendStatus,
     BackendSummary,
     CalibrationEntry,
+    CalibrationList,
     GateCalibration,
     QubitCalibration,
 )
@@ -36,17 +39,7 @@ router = APIRouter(prefix="/backends", tags=["backends"])
 OFFERED_SHAPES = ("line-2", "line-3", "line-4", "line-5", "line-7", "line-10")
 """Shapes in the list of backends. Every ``line-2`` … ``line-20`` can be named."""
 
-
-class BackendList(BaseModel):
-    """``GET /backends``."""
-
-    backends: list[BackendSummary]
-
-
-class CalibrationList(BaseModel):
-    """``GET /backends/{name}/calibrations``, newest first."""
-
-    calibrations: list[CalibrationEntry]
+_NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "You have it"}}
 
 
 @router.get("")
@@ -77,7 +70,7 @@ def list_backends(door: AtDoor, _scope: ReadBackends) -> BackendList:
     return BackendList(backends=summaries)
 
 
-@router.get("/{name}", response_model=BackendDocument)
+@router.get("/{name}", response_model=BackendDocument, responses=_NOT_MODIFIED)
 def describe(
     door: AtDoor, _scope: ReadBackends, name: str, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
@@ -117,12 +110,12 @@ def calibrations(
     )
 
 
-@router.get("/{name}/calibrations/{calibration_id}", response_model=BackendDocument)
+@router.get("/{name}/calibrations/{calibration_id}", response_model=BackendDocument, responses=_NOT_MODIFIED)
 def describe_as_of(
     door: AtDoor,
     _scope: ReadBackends,
     name: str,
-    calibration_id: str,
+    calibration_id: CalibrationId,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The backend as it was published with one of its snapshots. Never changes."""
@@ -138,7 +131,7 @@ def describe_as_of(
 def _document_response(door: Door, backend: Backend, if_none_match: str | None) -> Response:
     etag = '"' + hashlib.sha256(f"{backend.name}/{backend.calibrated.row.id}/{door.version}".encode()).hexdigest() + '"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-    if if_none_match == etag:
+    if is_known(etag, if_none_match):
         return Response(status_code=304, headers=headers)
     body = backend_document(backend, door.limits.max_shots, door.limits.max_circuits).model_dump_json()
     return Response(body, headers=headers, media_type="application/json")

@@ -9,15 +9,25 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 
-from qpu_backend.domain.errors import DomainError, NotFound
+from qpu_backend.domain.errors import NotFound
 from qpu_backend.domain.jobs import JobState as DomainState
 from qpu_backend.http.auth import CancelJobs, ReadJobs, SubmitJobs  # noqa: TC001 - FastAPI reads annotations at run time
 from qpu_backend.http.documents import job_document, metering_record, result_as_json
 from qpu_backend.http.door import AtDoor  # noqa: TC001
-from qpu_backend.http.problems import ProblemError, request_id, validation_problem
+from qpu_backend.http.paths import JobId  # noqa: TC001
+from qpu_backend.http.preconditions import is_known
+from qpu_backend.http.problems import ProblemError, code_of, request_id, validation_problem
 from qpu_backend.stores import batches, blobs, jobs, money
 from qpu_backend.stores.jobs import JobFilter
-from qpu_sdk.wire.models import RESULT_MEDIA_TYPE, JobDocument, JobPage, JobRequest, JobState, MeteringRecord
+from qpu_sdk.wire.models import (
+    RESULT_MEDIA_TYPE,
+    JobDocument,
+    JobPage,
+    JobRequest,
+    JobState,
+    MeteringRecord,
+    SmallText,
+)
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -54,8 +64,8 @@ def submit(
         door.metrics.jobs_refused.labels(code="invalid_request").inc()
         errors = [dict(fact) for fact in error.errors(include_url=False, include_context=False, include_input=False)]
         return validation_problem(errors, request_id(request))
-    except DomainError as error:
-        door.metrics.jobs_refused.labels(code=error.code).inc()
+    except Exception as error:
+        door.metrics.jobs_refused.labels(code=code_of(error)).inc()
         raise
     document = job_document(row, replayed=replayed)
     return Response(document.model_dump_json(), 202, {"Location": f"/v1/jobs/{row.id}"}, _JSON)
@@ -66,8 +76,8 @@ def list_jobs(
     door: AtDoor,
     scope: ReadJobs,
     state: JobState | None = None,
-    backend: Annotated[str | None, Query(max_length=128)] = None,
-    tag: Annotated[str | None, Query(max_length=128)] = None,
+    backend: SmallText | None = None,
+    tag: SmallText | None = None,
     cursor: Annotated[str | None, Query(max_length=256)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> JobPage:
@@ -90,7 +100,7 @@ def _own(job: jobs.JobRow | None, job_id: str) -> jobs.JobRow:
 
 
 @router.get("/{job_id}")
-def look(door: AtDoor, scope: ReadJobs, job_id: str) -> JobDocument:
+def look(door: AtDoor, scope: ReadJobs, job_id: JobId) -> JobDocument:
     """Everything but the result; while the job waits, why it waits."""
     with door.database.read() as connection:
         row = _own(jobs.get_job(connection, scope, job_id), job_id)
@@ -100,13 +110,15 @@ def look(door: AtDoor, scope: ReadJobs, job_id: str) -> JobDocument:
 
 
 @router.get(
-    "/{job_id}/result", response_class=Response, responses={200: {"content": {RESULT_MEDIA_TYPE: {}, _JSON: {}}}}
+    "/{job_id}/result",
+    response_class=Response,
+    responses={200: {"content": {RESULT_MEDIA_TYPE: {}, _JSON: {}}}, 304: {"description": "You have it"}},
 )
 def result(
     request: Request,
     door: AtDoor,
     scope: ReadJobs,
-    job_id: str,
+    job_id: JobId,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The immutable result; its ETag is the SHA-256 of its bytes. ``Accept: application/json`` gives hex counts."""
@@ -114,12 +126,13 @@ def result(
         row = _own(jobs.get_job(connection, scope, job_id), job_id)
         if row.result_sha is None:
             raise _no_result(row)
-        etag = f'"{row.result_sha}"'
-        if if_none_match == etag:
-            return Response(status_code=304, headers={"ETag": etag})
+        as_json = request.headers.get("accept", "").startswith(_JSON)
+        etag = f'"{row.result_sha}.json"' if as_json else f'"{row.result_sha}"'
+        headers = {"ETag": etag, "Cache-Control": "private, immutable, max-age=31536000", "Vary": "Accept"}
+        if is_known(etag, if_none_match):
+            return Response(status_code=304, headers=headers)
         body = blobs.get_blob(connection, row.result_sha)
-    headers = {"ETag": etag, "Cache-Control": "private, immutable, max-age=31536000", "Vary": "Accept"}
-    if request.headers.get("accept", "").startswith(_JSON):
+    if as_json:
         return Response(json.dumps(result_as_json(body)), headers=headers, media_type=_JSON)
     return Response(body, headers=headers, media_type=RESULT_MEDIA_TYPE)
 
@@ -137,7 +150,7 @@ def _no_result(row: jobs.JobRow) -> ProblemError:
 
 
 @router.get("/{job_id}/metering")
-def metering(door: AtDoor, scope: ReadJobs, job_id: str) -> MeteringRecord:
+def metering(door: AtDoor, scope: ReadJobs, job_id: JobId) -> MeteringRecord:
     """What the job used and costs; an immutable fact once it is final."""
     with door.database.read() as connection:
         row = _own(jobs.get_job(connection, scope, job_id), job_id)
@@ -147,7 +160,7 @@ def metering(door: AtDoor, scope: ReadJobs, job_id: str) -> MeteringRecord:
 
 
 @router.post("/{job_id}/cancel")
-def cancel(door: AtDoor, scope: CancelJobs, job_id: str) -> JobDocument:
+def cancel(door: AtDoor, scope: CancelJobs, job_id: JobId) -> JobDocument:
     """Cancel. A queued job ends free; a running batch is never cut: the result is discarded, the shots are billed."""
     row = door.cancellation.cancel(scope, job_id)
     return job_document(row)

@@ -11,7 +11,7 @@ from qpu_backend.http.auth import Operate  # noqa: TC001 - FastAPI reads annotat
 from qpu_backend.http.documents import wall
 from qpu_backend.http.door import AtDoor  # noqa: TC001
 from qpu_backend.stores import access, batches
-from qpu_sdk.wire.models import BatchDocument, BatchPage, PlacementDocument
+from qpu_sdk.wire.operations import BatchDocument, BatchPage, PlacementDocument
 
 router = APIRouter(prefix="/operations", tags=["operations"])
 

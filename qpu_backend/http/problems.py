@@ -15,7 +15,8 @@ from starlette.responses import Response
 
 from qpu_backend.domain.errors import DomainError
 from qpu_backend.engines.invalid_circuit import DecodingUnavailable, InvalidCircuit
-from qpu_backend.physics.errors import NotCalibrated, PhysicsError, TooLarge
+from qpu_backend.physics.errors import NotCalibrated, PhysicsError
+from qpu_backend.physics.errors import TooLarge as BeyondSimulation
 from qpu_backend.stores.errors import DatabaseBusy, InvalidCursor, StoreError
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.models import REQUEST_ID_HEADER, Problem
@@ -60,11 +61,15 @@ _TOLD_AS: Final[dict[type[Exception], str]] = {
     InvalidCursor: "invalid_request",
     DatabaseBusy: "unavailable",
     NotCalibrated: "not_isa",
-    TooLarge: "circuit_too_large",
+    BeyondSimulation: "circuit_too_large",
 }
 """Errors of storage and physics that are not the service's own fault; every other one of theirs is ``internal``."""
 
-_FIELD_OF: Final[dict[type[Exception], str]] = {InvalidCursor: "cursor", NotCalibrated: "circuits", TooLarge: "circuits"}
+_FIELD_OF: Final[dict[type[Exception], str]] = {
+    InvalidCursor: "cursor",
+    NotCalibrated: "circuits",
+    BeyondSimulation: "circuits",
+}
 
 _TRY_AGAIN_S: Final[dict[str, float]] = {"queue_full": 1.0, "unavailable": 1.0}
 """When to come back, where the error itself does not know."""

@@ -20,7 +20,7 @@ from qpu_backend.physics.circuit import OP_OF_CODE, TWO_QUBIT_GATES, IsaCircuit,
 from qpu_backend.physics.errors import NotCalibrated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -335,15 +335,3 @@ def _idle_ns(circuit: IsaCircuit, scheduled: Schedule) -> NDArray[np.float64]:
     idle = np.zeros(n)
     idle[used] = np.maximum(0.0, last[used] - first[used] - busy[used])
     return idle
-
-
-def stand_alone_us(overhead_s: float, rep_delay_us: float, executions: Iterable[tuple[int, float]]) -> int:
-    """Device time of a job that runs alone: ``overhead + Σ shots · (rep_delay + T)``, in whole µs, rounded up.
-
-    Args:
-        overhead_s: fixed time of a batch.
-        rep_delay_us: time between shots.
-        executions: ``(shots, duration_ns)`` of each circuit and binding.
-    """
-    shots_us = sum(shots * (rep_delay_us + duration_ns / 1e3) for shots, duration_ns in executions)
-    return int(-(-round(1e6 * overhead_s + shots_us, 6) // 1))

@@ -18,6 +18,7 @@ from qpu_backend.domain.rounds import unrolled
 from qpu_backend.domain.seeds import derive_seed
 from qpu_backend.engines.protocol import NO_FACTORS, RegionTask, SliceSpec
 from qpu_backend.physics.crosstalk import conditional_factors, physical_windows
+from qpu_backend.physics.errors import NotCalibrated
 from qpu_backend.physics.fidelity import added_loss
 from qpu_backend.physics.relocate import relocate
 from qpu_backend.physics.snapshot import RegionNoise
@@ -36,6 +37,14 @@ if TYPE_CHECKING:
     from qpu_backend.physics.device import DeviceModel
     from qpu_backend.physics.snapshot import Snapshot
     from qpu_backend.stores.jobs import JobRow
+
+
+class Unplaceable(Exception):
+    """A job was admitted for something that the device no longer offers."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job {job_id} uses what the device no longer offers")
+        self.job_id = job_id
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,11 +113,16 @@ def assemble(
         bodies: their programs by id.
         model: the device.
         snapshot: its current calibration.
+
+    Raises:
+        Unplaceable: a job uses what the device no longer offers.
     """
-    placed = [
-        _placed(placement, jobs[placement.job_id], bodies[placement.job_id], model, snapshot)
-        for placement in plan.placements
-    ]
+    placed: list[_Placed] = []
+    for placement in plan.placements:
+        try:
+            placed.append(_placed(placement, jobs[placement.job_id], bodies[placement.job_id], model, snapshot))
+        except NotCalibrated as error:  # a coupler that a calibration took after the job was admitted
+            raise Unplaceable(placement.job_id) from error
     contexts = _contexts(placed, plan.rounds, model)
     return tuple(_member(index, placed, contexts[index], snapshot) for index in range(len(placed)))
 

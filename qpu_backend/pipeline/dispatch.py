@@ -15,7 +15,7 @@ from qpu_backend.domain.footprint import Footprint
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.planning import Plan, QueuedJob, View, Wait, plan
 from qpu_backend.domain.programs import Program
-from qpu_backend.pipeline.batching import Batch, assemble
+from qpu_backend.pipeline.batching import Batch, Unplaceable, assemble
 from qpu_backend.pipeline.endings import fail_jobs
 from qpu_backend.pipeline.notices import queue_topic, tenant_topic
 from qpu_backend.pipeline.recovery import recover
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from qpu_backend.telemetry.metrics import Metrics
 
 _PER_TENANT = 40
-_WINDOW = 200
+_WINDOW = 64
+"""Rows the planner looks at; the planning window of a device is smaller."""
 _REREAD_S = 1.0
 """How often the queue is read without a hint: jobs another process admitted."""
 
@@ -195,7 +196,11 @@ class Dispatcher:
             chosen = jobs.read_jobs(connection, self._scope, [placement.job_id for placement in decision.placements])
             bodies = blobs.get_blobs(connection, [row.program_sha for row in chosen.values()])
         programs = {job_id: Program.from_document(unpack(bodies[row.program_sha])) for job_id, row in chosen.items()}
-        members = assemble(decision, chosen, programs, calibrated.model, calibrated.snapshot)
+        try:
+            members = assemble(decision, chosen, programs, calibrated.model, calibrated.snapshot)
+        except Unplaceable as error:
+            self._fail_unplaceable((error.job_id,))
+            return False
         epoch = self._lease.epoch
         if epoch is None:
             return False

@@ -25,14 +25,22 @@ RESULT_MEDIA_TYPE = "application/vnd.qpu.result+msgpack"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 REQUEST_ID_HEADER = "X-Request-Id"
 
-_SMALL_TEXT = Annotated[str, Field(min_length=1, max_length=128)]
+SmallText = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""A name or a tag: without control characters, which not every database stores."""
+
+MAX_INTEGER = 2**63 - 1
+"""The largest integer that every database stores."""
 
 
-class _Request(BaseModel):
+class RequestDocument(BaseModel):
+    """What a client sends: unknown fields are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Response(BaseModel):
+class ResponseDocument(BaseModel):
+    """What the service answers: unknown fields, of a later version, are ignored."""
+
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
@@ -77,7 +85,7 @@ class Isolation(StrEnum):
 # --- requests -----------------------------------------------------------------------------------------------------
 
 
-class CircuitPayload(_Request):
+class CircuitPayload(RequestDocument):
     """The circuits of a job, in one document.
 
     ``qpy+zlib``: zlib over QPY without metadata. ``qasm3``: a JSON list of OpenQASM 3 programs, UTF-8.
@@ -87,7 +95,7 @@ class CircuitPayload(_Request):
     data: Base64Bytes
 
 
-class BindingsArray(_Request):
+class BindingsArray(RequestDocument):
     """Parameter values of one pub: little-endian float64, C order, shape ``(num_bindings, num_parameters)``.
 
     The columns follow ``circuit.parameters``.
@@ -98,7 +106,7 @@ class BindingsArray(_Request):
     data: Base64Bytes
 
 
-class PauliTerm(_Request):
+class PauliTerm(RequestDocument):
     """``coefficient · P_{i} ⊗ P_{j} …``; ``paulis[k]`` (X, Y or Z) acts on the backend's qubit ``qubits[k]``."""
 
     paulis: str = Field(pattern=r"^[XYZ]*$", max_length=4096)
@@ -106,20 +114,20 @@ class PauliTerm(_Request):
     coefficient: float = Field(allow_inf_nan=False)
 
 
-class Observable(_Request):
+class Observable(RequestDocument):
     """A Hermitian sum of Pauli terms."""
 
     terms: list[PauliTerm] = Field(max_length=10_000)
 
 
-class Pub(_Request):
+class Pub(RequestDocument):
     """One primitive unified bloc: a circuit, its bindings, and shots or (for the estimator) observables and precision.
 
     For the estimator, entry ``(b, o)`` of ``pairs`` asks for observable ``o`` under binding ``b``; the client keeps the
     broadcast shape. For ``circuits`` programs there is exactly one pub per circuit, without bindings.
     """
 
-    circuit: int = Field(ge=0)
+    circuit: int = Field(ge=0, lt=2**31)
     shots: int | None = Field(default=None, ge=1)
     precision: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     bindings: BindingsArray | None = None
@@ -127,10 +135,10 @@ class Pub(_Request):
     pairs: list[tuple[int, int]] | None = None
 
 
-class JobOptions(_Request):
+class JobOptions(RequestDocument):
     """How to run; nothing here changes what is computed."""
 
-    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    seed: int | None = Field(default=None, ge=0, le=MAX_INTEGER)
     memory: bool = False
     rep_delay_us: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     init_qubits: bool = True
@@ -139,26 +147,26 @@ class JobOptions(_Request):
     isolation: Isolation = Isolation.SHARED
 
 
-class JobRequest(_Request):
+class JobRequest(RequestDocument):
     """``POST /jobs``."""
 
     wire_version: Literal[1] = WIRE_VERSION
-    backend: _SMALL_TEXT
+    backend: SmallText
     program: ProgramKind
     circuits: CircuitPayload
     pubs: list[Pub] = Field(min_length=1)
     options: JobOptions = JobOptions()
-    tags: list[_SMALL_TEXT] = Field(default=[], max_length=16)
-    calibration_id: str | None = None
+    tags: list[SmallText] = Field(default=[], max_length=16)
+    calibration_id: SmallText | None = None
     """The snapshot the circuits were transpiled against."""
     drift_policy: Literal["warn", "pin", "refuse"] = "warn"
-    max_cost_micro: int | None = Field(default=None, ge=0)
+    max_cost_micro: int | None = Field(default=None, ge=0, le=MAX_INTEGER)
 
 
 # --- responses ----------------------------------------------------------------------------------------------------
 
 
-class Limits(_Response):
+class Limits(ResponseDocument):
     """Every limit a client can check before it sends anything."""
 
     max_body_bytes: int
@@ -172,7 +180,7 @@ class Limits(_Response):
     max_result_bytes: int
 
 
-class VersionInfo(_Response):
+class VersionInfo(ResponseDocument):
     """``GET /version``."""
 
     version: str
@@ -182,7 +190,7 @@ class VersionInfo(_Response):
     limits: Limits
 
 
-class BackendSummary(_Response):
+class BackendSummary(ResponseDocument):
     """One line of ``GET /backends``."""
 
     name: str
@@ -196,7 +204,13 @@ class BackendSummary(_Response):
     status_msg: str
 
 
-class QubitCalibration(_Response):
+class BackendList(ResponseDocument):
+    """``GET /backends``."""
+
+    backends: list[BackendSummary]
+
+
+class QubitCalibration(ResponseDocument):
     """Measured properties of one qubit. ``None`` in :attr:`BackendDocument.qubits` marks an unusable one."""
 
     t1_us: float
@@ -209,7 +223,7 @@ class QubitCalibration(_Response):
     readout_duration_ns: float
 
 
-class GateCalibration(_Response):
+class GateCalibration(ResponseDocument):
     """Measured properties of one gate in one direction; ``error`` is the average gate infidelity."""
 
     name: str
@@ -218,7 +232,7 @@ class GateCalibration(_Response):
     duration_ns: float
 
 
-class BackendDocument(_Response):
+class BackendDocument(ResponseDocument):
     """``GET /backends/{name}``: topology and calibration, all a client needs to build a Target."""
 
     name: str
@@ -251,7 +265,7 @@ class BackendDocument(_Response):
     """Virtual backends: 10th and 90th percentile over the regions, of gate error, readout error, T1 and T2."""
 
 
-class BackendStatus(_Response):
+class BackendStatus(ResponseDocument):
     """``GET /backends/{name}/status``."""
 
     name: str
@@ -262,7 +276,7 @@ class BackendStatus(_Response):
     device_time_us: int
 
 
-class CalibrationEntry(_Response):
+class CalibrationEntry(ResponseDocument):
     """One line of ``GET /backends/{name}/calibrations``."""
 
     id: str
@@ -271,7 +285,13 @@ class CalibrationEntry(_Response):
     device_time_us: int
 
 
-class WaitReason(_Response):
+class CalibrationList(ResponseDocument):
+    """``GET /backends/{name}/calibrations``, newest first."""
+
+    calibrations: list[CalibrationEntry]
+
+
+class WaitReason(ResponseDocument):
     """Why a job is not running yet, and our estimate of when it will."""
 
     message: str
@@ -279,7 +299,7 @@ class WaitReason(_Response):
     start_in_s: float | None
 
 
-class JobDocument(_Response):
+class JobDocument(ResponseDocument):
     """``GET /jobs/{id}``: everything but the result."""
 
     id: str
@@ -305,14 +325,14 @@ class JobDocument(_Response):
     """True when a submission was answered with a job that already existed."""
 
 
-class JobPage(_Response):
+class JobPage(ResponseDocument):
     """``GET /jobs``, newest first."""
 
     jobs: list[JobDocument]
     next_cursor: str | None
 
 
-class MeteringRecord(_Response):
+class MeteringRecord(ResponseDocument):
     """``GET /jobs/{id}/metering``: what was used and what it cost. An immutable fact once the job is final."""
 
     job_id: str
@@ -336,7 +356,7 @@ class MeteringRecord(_Response):
     finished_at: datetime | None
 
 
-class JobEvent(_Response):
+class JobEvent(ResponseDocument):
     """One event of a job. ``seq`` is gap-free per job, ``cursor`` per tenant."""
 
     job_id: str
@@ -349,14 +369,14 @@ class JobEvent(_Response):
     message: str | None = None
 
 
-class EventPage(_Response):
+class EventPage(ResponseDocument):
     """``GET /jobs/{id}/events?wait=``: the long-poll face of the event stream."""
 
     events: list[JobEvent]
     final: bool
 
 
-class QuotaUsage(_Response):
+class QuotaUsage(ResponseDocument):
     """One limit of the caller: ``free + reserved + spent = limit``."""
 
     resource: Literal["shots", "device_us", "spend_micro"]
@@ -369,7 +389,7 @@ class QuotaUsage(_Response):
     free: int
 
 
-class UsageReport(_Response):
+class UsageReport(ResponseDocument):
     """``GET /usage``: totals of the tenant since ``since`` and its quotas now."""
 
     tenant: str
@@ -382,7 +402,7 @@ class UsageReport(_Response):
     quotas: list[QuotaUsage]
 
 
-class Problem(_Response):
+class Problem(ResponseDocument):
     """RFC 9457 problem document. ``code`` is stable; ``detail`` is for people; ``field`` names the offending input."""
 
     type: str
@@ -393,38 +413,3 @@ class Problem(_Response):
     field: str | None = None
     request_id: str | None = None
     retry_after_s: float | None = None
-
-
-# --- operators ----------------------------------------------------------------------------------------------------
-
-
-class PlacementDocument(_Response):
-    """One job of a batch, as the operator sees it."""
-
-    job_id: str
-    tenant: str
-    region: list[int]
-    co_tenants: str
-    crosstalk_loss: float
-    fairness_cost_us_qubits: int
-
-
-class BatchDocument(_Response):
-    """A batch, as the operator sees it: everybody who was on the chip."""
-
-    id: str
-    device: str
-    state: str
-    attempt: int
-    calibration_id: str
-    created_at: datetime
-    device_start_us: int
-    device_us: int
-    placements: list[PlacementDocument]
-    explanation: list[str]
-
-
-class BatchPage(_Response):
-    """``GET /operations/{device}/batches``, newest first."""
-
-    batches: list[BatchDocument]

@@ -19,7 +19,6 @@ from qpu_backend.physics.timing import (
     Durations,
     has_mid_circuit,
     schedule,
-    stand_alone_us,
     summarise,
     two_qubit_gates,
 )
@@ -171,14 +170,6 @@ def test_only_what_follows_a_measurement_is_mid_circuit():
     ]:
         circuit = IsaCircuit((0, 1), 2, (), operations(measured + tail))
         assert has_mid_circuit(circuit) is expected, tail
-
-
-@given(st.lists(st.tuples(st.integers(1, 10_000), st.integers(0, 10_000_000)), max_size=5))
-def test_device_time_adds_up_over_executions(executions):
-    total = stand_alone_us(2.0, 250.0, executions)
-    apart = sum(stand_alone_us(0.0, 250.0, [one]) for one in executions)
-    assert 0 <= 2_000_000 + apart - total <= len(executions)
-    assert stand_alone_us(2.0, 250.0, [(1024, 4240.0)]) == 2_260_342
 
 
 def test_predicted_loss_is_that_of_the_product_formula(eagle):

@@ -53,11 +53,9 @@ def test_a_wait_survives_a_broken_connection(through_proxy, proxy, flip, stream_
     backend = through_proxy.backend("eagle127:line-2")
     _listen(backend)
     job = backend.run([flip] * 100, shots=20_000)
-    started = threading.Event()
-    cut = threading.Thread(target=lambda: (started.wait(), time.sleep(0.05), proxy.cut_everything()))
-    cut.start()
+    cut = threading.Timer(0.05, proxy.cut_everything)
     proxy.refuse_streams = not stream_comes_back
-    started.set()
+    cut.start()
     assert len(job.result().get_counts()) == 100
     cut.join()
 
