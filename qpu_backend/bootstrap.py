@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from qpu_backend.engines.catalogue import read_device
 from qpu_backend.engines.decoded import DecodingLimits
 from qpu_backend.engines.decoding_pool import DecodingPool
 from qpu_backend.engines.executors import LocalExecutor, local_executor
+from qpu_backend.engines.invalid_circuit import DecodingUnavailable
 from qpu_backend.http.app import create_app
 from qpu_backend.http.auth import Authenticator
 from qpu_backend.http.door import Door
@@ -37,10 +39,10 @@ from qpu_sdk.wire.codec import pack
 from qpu_sdk.wire.models import QPY_VERSION_READ
 
 if TYPE_CHECKING:
-    from qpu_backend.domain.quota import Resource, Window
     from collections.abc import Mapping
 
     from qpu_backend.config import DeviceSection, ServiceConfig
+    from qpu_backend.domain.quota import Resource, Window
     from qpu_backend.physics.device import DeviceModel
     from qpu_backend.physics.snapshot import Snapshot
 
@@ -193,10 +195,17 @@ class Service:
 
     def start(self) -> None:
         """Serve queues and settle results, in threads."""
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self._settler.start()
         for dispatcher in self.dispatchers.values():
             dispatcher.start()
         self._log.info("service_started", devices=list(self.dispatchers), version=self.door.version)
+
+    def _warm_up(self) -> None:
+        try:
+            self._decoding.warm_up()
+        except DecodingUnavailable:  # closed before it was warm, or out of processes: the first request will tell
+            self._log.warning("decoding_not_warm")
 
     def stop(self) -> None:
         """Drain: start no further batch, settle those that run, give the leases back, close everything."""
@@ -283,6 +292,7 @@ def build(config: ServiceConfig, *, durable: bool = True, clock: WallClock | Non
         max_qpy_version=QPY_VERSION_READ,
         version=version("qpu-sdk"),
         system=SYSTEM,
+        heartbeat_s=config.heartbeat_s,
     )
     return Service(
         database=database,

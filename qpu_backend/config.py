@@ -71,6 +71,7 @@ class ServiceConfig(_Section):
         workers: simulation processes.
         decoders: processes that decode client bytes.
         max_inflight: batches of one device that may be simulated at the same time.
+        heartbeat_s: how often a silent event stream says that it is alive.
     """
 
     version: Literal[1] = 1
@@ -81,6 +82,7 @@ class ServiceConfig(_Section):
     workers: int = Field(default=2, ge=1, le=256)
     decoders: int = Field(default=2, ge=1, le=64)
     max_inflight: int = Field(default=2, ge=1, le=16)
+    heartbeat_s: float = Field(default=15.0, ge=1, le=40)  # clients give a silent stream up after 45 s
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     devices: dict[str, DeviceSection] = {"eagle127": DeviceSection()}
     limits: LimitsSection = LimitsSection()

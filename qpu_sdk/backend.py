@@ -233,7 +233,7 @@ class QPUBackend(BackendV2):  # pyright: ignore[reportUntypedBaseClass]
 
     def encode(self, circuits: Sequence[QuantumCircuit]) -> CircuitPayload:
         """Circuits as the service reads them."""
-        return encode_circuits(circuits, self._connection.version.max_qpy_version)
+        return encode_circuits(circuits, self._connection.version.max_qpy_version, self._document.dt_ns * 1e-9)
 
     def submit(
         self,

@@ -26,9 +26,10 @@ from qpu_sdk.errors import QuotaExceededError
 from qpu_sdk.provider import QPUProvider
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from pathlib import Path
     from collections.abc import Iterable
+    from pathlib import Path
+
+    from rich.console import Console
 
     from qpu_sdk.job import QPUJob
     from qpu_sdk.wire.operations import BatchDocument

@@ -26,10 +26,10 @@ from qpu_sdk.wire.models import (
     JobDocument,
     JobPage,
     JobState,
-    UsageReport,
     VersionInfo,
 )
 from qpu_sdk.wire.operations import BatchPage
+from qpu_sdk.wire.usage import UsageReport
 
 if TYPE_CHECKING:
     from pathlib import Path

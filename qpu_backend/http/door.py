@@ -36,6 +36,8 @@ class Door:
     version: str
     cancellation: Cancellation
     system: SystemScope
+    heartbeat_s: float = 15.0
+    """Silence on an event stream is broken after so long, so that proxies and clients know it lives."""
 
 
 async def _door(request: Request) -> Door:

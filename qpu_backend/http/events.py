@@ -19,19 +19,23 @@ from qpu_backend.domain.errors import NotFound
 from qpu_backend.http.auth import ReadJobs, TenantScope  # noqa: TC001 - FastAPI reads annotations at run time
 from qpu_backend.http.documents import event_document
 from qpu_backend.http.door import AtDoor, Door  # noqa: TC001
+from qpu_backend.http.paths import JobId  # noqa: TC001
 from qpu_backend.pipeline.notices import tenant_topic
 from qpu_backend.stores import events, jobs
-from qpu_sdk.wire.models import EventPage, JobEvent, JobState
+from qpu_sdk.wire.models import MAX_INTEGER, EventPage, JobEvent, JobState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 router = APIRouter(tags=["events"])
 
 _SSE = "text/event-stream"
-_HEARTBEAT_S = 15.0
+_HEARTBEAT = ": alive\n\n"
 _REREAD_S = 1.0
 _PAGE = 200
+
+LastEventId = Annotated[int | None, Header(ge=0, le=MAX_INTEGER)]
+"""What a client saw last. One that is no number of ours is refused: resuming anywhere else would lose events."""
 
 
 @router.get("/jobs/{job_id}/events", response_model=EventPage, responses={200: {"content": {_SSE: {}}}})
@@ -39,13 +43,13 @@ async def job_events(
     request: Request,
     door: AtDoor,
     scope: ReadJobs,
-    job_id: str,
-    after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    job_id: JobId,
+    after: Annotated[int, Query(ge=0, le=MAX_INTEGER)] = 0,
     wait: Annotated[float, Query(ge=0, le=60)] = 0,
-    last_event_id: Annotated[str | None, Header(max_length=32)] = None,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """A job's events after a number: a page (at most ``wait`` s later), or a stream for ``text/event-stream``."""
-    seen = _resume(last_event_id, after)
+    seen = after if last_event_id is None else last_event_id
     page = await run_in_threadpool(_read_job, door, scope, job_id, seen)
     if _SSE in request.headers.get("accept", ""):
         return _stream(_follow_job(door, scope, job_id, seen))
@@ -63,18 +67,10 @@ async def job_events(
 
 
 @router.get("/events", response_class=StreamingResponse, responses={200: {"content": {_SSE: {}}}})
-async def tenant_events(
-    door: AtDoor, scope: ReadJobs, last_event_id: Annotated[str | None, Header(max_length=32)] = None
-) -> StreamingResponse:
+async def tenant_events(door: AtDoor, scope: ReadJobs, last_event_id: LastEventId = None) -> StreamingResponse:
     """Every event of the tenant's jobs from now on (or after ``Last-Event-ID``), as one stream."""
-    cursor = _resume(last_event_id, -1)
-    if cursor < 0:
-        cursor = await run_in_threadpool(_current_cursor, door, scope)
-    return _stream(_follow_tenant(door, scope, cursor))
-
-
-def _resume(last_event_id: str | None, otherwise: int) -> int:
-    return int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else otherwise
+    newest = await run_in_threadpool(_current_cursor, door, scope)  # a cursor beyond it is of another database
+    return _stream(_follow_tenant(door, scope, newest if last_event_id is None else min(last_event_id, newest)))
 
 
 def _stream(source: AsyncIterator[str]) -> StreamingResponse:
@@ -82,26 +78,27 @@ def _stream(source: AsyncIterator[str]) -> StreamingResponse:
 
 
 async def _follow_job(door: Door, scope: TenantScope, job_id: str, seen: int) -> AsyncIterator[str]:
-    async for batch in _changes(door, scope, lambda last: _read_job(door, scope, job_id, last), seen, by_cursor=False):
-        for event in batch:
-            yield _frame(event.seq, event)
-        if any(event.state.final for event in batch):
-            return
-        if not batch:
-            yield ": alive\n\n"
-            if await _finished(door, scope, job_id, seen):
+    if await _finished(door, scope, job_id, seen):
+        return
+    changes = _changes(door, scope, lambda last: _read_job(door, scope, job_id, last), seen, by_cursor=False)
+    async with contextlib.aclosing(changes):
+        async for batch in changes:
+            yield "".join(_frame(event.seq, event) for event in batch) or _HEARTBEAT
+            if any(event.state.final for event in batch):
                 return
 
 
 async def _follow_tenant(door: Door, scope: TenantScope, cursor: int) -> AsyncIterator[str]:
     yield f'event: hello\nid: {cursor}\ndata: {{"cursor": {cursor}}}\n\n'
-    async for batch in _changes(door, scope, lambda last: _read_tenant(door, scope, last), cursor, by_cursor=True):
-        yield "".join(_frame(event.cursor, event) for event in batch) or ": alive\n\n"
+    changes = _changes(door, scope, lambda last: _read_tenant(door, scope, last), cursor, by_cursor=True)
+    async with contextlib.aclosing(changes):
+        async for batch in changes:
+            yield "".join(_frame(event.cursor, event) for event in batch) or _HEARTBEAT
 
 
 async def _changes(
     door: Door, scope: TenantScope, read: Callable[[int], list[JobEvent]], last: int, *, by_cursor: bool
-) -> AsyncIterator[list[JobEvent]]:
+) -> AsyncGenerator[list[JobEvent]]:
     """What is new, as it comes; an empty list as a heartbeat."""
     quiet_since = time.monotonic()
     with door.notices.watch_async(tenant_topic(scope.tenant_id)) as hint:
@@ -112,7 +109,7 @@ async def _changes(
                 last = fresh[-1].cursor if by_cursor else fresh[-1].seq
                 yield fresh
                 quiet_since = time.monotonic()
-            elif time.monotonic() - quiet_since >= _HEARTBEAT_S:
+            elif time.monotonic() - quiet_since >= door.heartbeat_s:
                 yield []
                 quiet_since = time.monotonic()
             if len(fresh) < _PAGE:  # that was all: the next read follows a hint

@@ -152,7 +152,9 @@ def request_id(request: Request) -> str | None:
 
 def crash_problem(request_id: str | None) -> Response:
     """The answer when the service itself failed: what happened stands in the log, under the id."""
-    return problem("internal", f"the service failed; tell the operator the request id {request_id}", request_id=request_id)
+    return problem(
+        "internal", f"the service failed; tell the operator the request id {request_id}", request_id=request_id
+    )
 
 
 async def _refused(request: Request, error: Exception) -> Response:

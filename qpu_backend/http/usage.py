@@ -13,7 +13,7 @@ from qpu_backend.http.auth import ReadUsage  # noqa: TC001 - FastAPI reads annot
 from qpu_backend.http.documents import wall
 from qpu_backend.http.door import AtDoor  # noqa: TC001
 from qpu_backend.stores import access, money, quota
-from qpu_sdk.wire.models import QuotaUsage, UsageReport
+from qpu_sdk.wire.usage import QuotaUsage, UsageReport
 
 router = APIRouter(prefix="/usage", tags=["usage"])
 

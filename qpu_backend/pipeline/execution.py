@@ -3,11 +3,17 @@
 The seam is ``concurrent.futures.Executor``: local worker processes by default, a cluster to scale out. The batch's
 records are cut into about as many calls as there are workers; which call a circuit lands in changes no count, because
 every slice has its own seed.
+
+When a worker dies, everything that its pool was computing fails, whoever's fault it was. So a batch that has been
+attempted before runs with no other batch beside it: what then takes a worker down is in that batch, and a bystander is
+blamed at most once.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
+from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -17,7 +23,7 @@ from qpu_backend.engines.worker import run_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from concurrent.futures import Executor, Future
+    from concurrent.futures import Executor
 
     from qpu_backend.pipeline.batching import Batch
 
@@ -60,29 +66,74 @@ class _Piece:
     weight: int
 
 
+class ExecutorClosed(Exception):
+    """The executor takes no more work because this process is ending: no fault of the batch."""
+
+
 class Execution:
-    """Runs batches on an executor with so many workers."""
+    """Runs batches on an executor with so many workers. Safe to call from many threads."""
 
     def __init__(self, executor: Executor, workers: int) -> None:
         self._executor = executor
         self._workers = workers
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[Batch, Callable[[BatchOutcome], None]]] = deque()
+        self._running = 0
+        self._alone = False
 
     def submit(self, batch: Batch, done: Callable[[BatchOutcome], None]) -> None:
-        """Start the batch; ``done`` is called once, from any thread. Never raises for what the executor does."""
-        calls = _share_out(_pieces(batch, self._workers), self._workers)
-        gathering = _Gathering(batch, calls, done)
+        """Run the batch when its turn comes; ``done`` is called once, from any thread. Never raises."""
+        with self._lock:
+            self._waiting.append((batch, done))
+        self._start_next()
+
+    def _start_next(self) -> None:
+        while (turn := self._next()) is not None:
+            self._start(*turn)
+
+    def _next(self) -> tuple[Batch, Callable[[BatchOutcome], None]] | None:
+        """Batches in order; one that failed before waits for an empty executor and keeps it to itself."""
+        with self._lock:
+            if not self._waiting or self._alone:
+                return None
+            suspect = self._waiting[0][0].attempt > 1
+            if suspect and self._running:
+                return None
+            self._running += 1
+            self._alone = suspect
+            return self._waiting.popleft()
+
+    def _start(self, batch: Batch, done: Callable[[BatchOutcome], None]) -> None:
+        def ended(outcome: BatchOutcome) -> None:
+            with self._lock:
+                self._running -= 1
+                self._alone = False
+            done(outcome)
+            self._start_next()
+
         try:
+            calls = _share_out(_pieces(batch, self._workers), self._workers)
+            gathering = _Gathering(batch, calls, ended)
             payloads = [join_tasks([piece.record for piece in call]) for call in calls]
-            futures = [self._executor.submit(run_tasks, payload) for payload in payloads]
-        except Exception as error:  # noqa: BLE001 - whatever the executor died of is this attempt's outcome
-            done(BatchOutcome(batch, (), error))
+        except Exception as error:  # noqa: BLE001 - a record that cannot be read is this attempt's outcome
+            ended(BatchOutcome(batch, (), error))
             return
-        for index, future in enumerate(futures):
-            future.add_done_callback(lambda finished, index=index: gathering.collect(index, finished))
+        for index, payload in enumerate(payloads):
+            gathering.expect(index, self._call(payload))
+
+    def _call(self, payload: bytes) -> Future[bytes]:
+        """Ask the executor; a refusal is an answer like any other."""
+        try:
+            return self._executor.submit(run_tasks, payload)
+        except Exception as error:  # noqa: BLE001 - whatever the executor died of is this attempt's outcome
+            refused: Future[bytes] = Future()
+            closed = isinstance(error, RuntimeError) and not isinstance(error, BrokenExecutor)
+            refused.set_exception(ExecutorClosed(str(error)) if closed else error)
+            return refused
 
 
 class _Gathering:
-    """Puts the answers of a batch's calls together, in whatever order they come."""
+    """Puts the answers of a batch's calls together, in whatever order they come, when the last one is there."""
 
     def __init__(self, batch: Batch, calls: Sequence[Sequence[_Piece]], done: Callable[[BatchOutcome], None]) -> None:
         self._batch = batch
@@ -90,26 +141,32 @@ class _Gathering:
         self._done = done
         self._lock = threading.Lock()
         self._answers: dict[int, bytes] = {}
-        self._finished = False
+        self._error: BaseException | None = None
+        self._left = len(calls)
 
-    def collect(self, call: int, future: Future[bytes]) -> None:
-        error = None if future.cancelled() else future.exception()
+    def expect(self, call: int, future: Future[bytes]) -> None:
+        """The answer to a call is, or will be, in this future."""
+        future.add_done_callback(lambda finished: self._collect(call, finished))
+
+    def _collect(self, call: int, future: Future[bytes]) -> None:
+        error = ExecutorClosed("the executor cancelled the batch") if future.cancelled() else future.exception()
         with self._lock:
-            if self._finished:
-                return
-            if error is None and not future.cancelled():
+            if error is None:
                 self._answers[call] = future.result()
-                if len(self._answers) < len(self._calls):
-                    return
-            self._finished = True
-        if error is not None or future.cancelled():
-            self._done(BatchOutcome(self._batch, (), error or RuntimeError("the executor cancelled the batch")))
-            return
+            else:
+                self._error = self._error or error
+            self._left -= 1
+            if self._left:
+                return
+        self._done(self._outcome())
+
+    def _outcome(self) -> BatchOutcome:
+        if self._error is not None:
+            return BatchOutcome(self._batch, (), self._error)
         try:
-            outcome = BatchOutcome(self._batch, self._members())
+            return BatchOutcome(self._batch, self._members())
         except Exception as malformed:  # noqa: BLE001 - an answer that cannot be read is a failed attempt
-            outcome = BatchOutcome(self._batch, (), malformed)
-        self._done(outcome)
+            return BatchOutcome(self._batch, (), malformed)
 
     def _members(self) -> tuple[MemberOutcome, ...]:
         members = [MemberOutcome((), 0, None, {}) for _ in self._batch.members]

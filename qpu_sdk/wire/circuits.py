@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from qiskit import qpy
+from qiskit.circuit import Delay
 
 from qpu_sdk.wire.errors import MalformedPayload, UnsupportedCircuit
 from qpu_sdk.wire.models import MIN_QPY_VERSION, BindingsArray, CircuitPayload, Observable, PauliTerm
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 MAX_TERMS: Final = 10_000
 """Pauli terms that one observable may have on the wire."""
 
+_SECONDS: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12}
+
 _FASTEST: Final = 1  # circuits repeat themselves: level 1 gives most of what level 9 gives, at a tenth of the time
 
 
@@ -43,8 +46,16 @@ class _WithoutMetadata(json.JSONEncoder):
         return "{}"
 
 
-def encode_circuits(circuits: Sequence[QuantumCircuit], server_qpy_version: int) -> CircuitPayload:
+def encode_circuits(
+    circuits: Sequence[QuantumCircuit], server_qpy_version: int, dt_s: float | None = None
+) -> CircuitPayload:
     """Circuits → zlib over QPY at the newest version that both sides know. The circuits are not changed.
+
+    Args:
+        circuits: what to send.
+        server_qpy_version: the newest version that the service reads.
+        dt_s: the device's sample time. QPY does not keep the unit of a delay (Qiskit/qiskit#8293), so every delay travels
+            in whole samples.
 
     Raises:
         UnsupportedCircuit: the two sides share no QPY version, or QPY cannot express a circuit.
@@ -57,8 +68,10 @@ def encode_circuits(circuits: Sequence[QuantumCircuit], server_qpy_version: int)
         )
     buffer = io.BytesIO()
     try:
-        bare = [_bare(circuit) for circuit in circuits]
+        bare = [_in_samples(_bare(circuit), dt_s) for circuit in circuits]
         qpy.dump(bare, buffer, metadata_serializer=_WithoutMetadata, version=version)
+    except UnsupportedCircuit:
+        raise
     except Exception as error:
         raise UnsupportedCircuit(f"QPY version {version} cannot express the circuits: {error}") from error
     return CircuitPayload(data=base64.b64encode(zlib.compress(buffer.getvalue(), _FASTEST)))
@@ -93,6 +106,32 @@ def _bare(circuit: QuantumCircuit) -> QuantumCircuit:
     copy.metadata = {}
     copy._layout = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # there is no public way to forget it
     return copy
+
+
+def _in_samples(circuit: QuantumCircuit, dt_s: float | None) -> QuantumCircuit:
+    """The same circuit, which is changed, with every delay in whole samples; nested blocks too."""
+    for index, instruction in enumerate(circuit.data):
+        if instruction.name == "delay":
+            unit: str = instruction.operation.unit
+            if unit != "dt":
+                samples = _samples(instruction.params[0], unit, dt_s)
+                circuit.data[index] = instruction.replace(operation=Delay(samples, unit="dt"))
+        elif instruction.is_control_flow():
+            blocks = instruction.operation.blocks
+            if any(_times(block) for block in blocks):
+                replaced = instruction.operation.replace_blocks([_in_samples(block.copy(), dt_s) for block in blocks])
+                circuit.data[index] = instruction.replace(operation=replaced)
+    return circuit
+
+
+def _times(block: QuantumCircuit) -> bool:
+    return any(one.name == "delay" or one.is_control_flow() for one in block.data)
+
+
+def _samples(length: object, unit: str, dt_s: float | None) -> int:
+    if dt_s is None or unit not in _SECONDS or not isinstance(length, int | float | np.number):
+        raise UnsupportedCircuit(f"a delay of {length} {unit} has no length in samples; give it in dt")
+    return round(float(length) * _SECONDS[unit] / dt_s)
 
 
 def encode_bindings(values: NDArray[np.float64]) -> BindingsArray:

@@ -376,32 +376,6 @@ class EventPage(ResponseDocument):
     final: bool
 
 
-class QuotaUsage(ResponseDocument):
-    """One limit of the caller: ``free + reserved + spent = limit``."""
-
-    resource: Literal["shots", "device_us", "spend_micro"]
-    window: Literal["hour", "day", "month"]
-    window_start: datetime
-    window_end: datetime
-    limit: int
-    reserved: int
-    spent: int
-    free: int
-
-
-class UsageReport(ResponseDocument):
-    """``GET /usage``: totals of the tenant since ``since`` and its quotas now."""
-
-    tenant: str
-    since: datetime
-    jobs: int
-    shots: int
-    device_us: int
-    price_micro: int
-    balance_micro: int
-    quotas: list[QuotaUsage]
-
-
 class Problem(ResponseDocument):
     """RFC 9457 problem document. ``code`` is stable; ``detail`` is for people; ``field`` names the offending input."""
 

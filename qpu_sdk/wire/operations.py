@@ -7,7 +7,6 @@ from datetime import datetime
 from qpu_sdk.wire.models import ResponseDocument
 
 
-
 class PlacementDocument(ResponseDocument):
     """One job of a batch, as the operator sees it."""
 

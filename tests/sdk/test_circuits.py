@@ -142,3 +142,25 @@ def test_the_identity_has_a_term_without_qubits():
 def test_projectors_on_too_many_qubits_are_refused_before_they_are_expanded():
     with pytest.raises(UnsupportedCircuit, match="Pauli terms"):
         encode_observable(SparseObservable.from_label("0" * 60))
+
+
+def test_every_delay_travels_in_whole_samples_because_qpy_forgets_units():
+    inner = QuantumCircuit(1, 1)
+    inner.delay(2, 0, unit="us")
+    circuit = QuantumCircuit(1, 1)
+    circuit.delay(3, 0, unit="us")
+    circuit.delay(7, 0, unit="dt")
+    circuit.measure(0, 0)
+    circuit.if_else((circuit.clbits[0], 1), inner, None, [0], [0])
+    (back,) = decode_circuits(encode_circuits([circuit], qpy.QPY_VERSION, dt_s=0.5e-9))
+    delays = [one.operation for one in back.data if one.name == "delay"]
+    nested = back.data[-1].operation.blocks[0].data[0].operation
+    assert [(int(one.duration), one.unit) for one in (*delays, nested)] == [(6000, "dt"), (7, "dt"), (4000, "dt")]
+    assert circuit.data[0].operation.unit == "us"
+
+
+def test_a_delay_in_seconds_is_refused_where_the_sample_time_is_unknown():
+    circuit = QuantumCircuit(1)
+    circuit.delay(3, 0, unit="us")
+    with pytest.raises(UnsupportedCircuit, match="dt"):
+        encode_circuits([circuit], qpy.QPY_VERSION)

@@ -88,6 +88,15 @@ def test_several_processes_may_migrate_at_once(empty_url: str, together: Callabl
         each.close()
 
 
+def test_several_databases_may_be_migrated_at_once(tmp_path: Path, together: Callable[..., list[object]]) -> None:
+    databases = [Database.open(f"sqlite:///{tmp_path / str(number)}.db", durable=False) for number in range(4)]
+    assert together([lambda each=each: migrations.migrate(each) for each in databases]) == [None] * 4
+    for each in databases:
+        with each.read() as connection:
+            migrations.require_current(connection)
+        each.close()
+
+
 def test_a_database_of_a_newer_release_is_refused_and_left_alone(empty: Database) -> None:
     migrations.migrate(empty)
     with empty.write() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 REVISIONS: Final = ("0001",)
 """Every revision, oldest first. A file in ``versions/`` for each; a test compares."""
 
+_ALEMBIC: Final = threading.Lock()
+"""What alembic works on is global to the process; two databases are migrated one after the other."""
 _ADVISORY_LOCK: Final = 0x71_70_75  # "qpu"
 _VERSION: Final = table("alembic_version", sql_column("version_num"))
 
@@ -67,4 +70,5 @@ def _upgrade(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, REVISIONS[-1])
+    with _ALEMBIC:
+        command.upgrade(config, REVISIONS[-1])
