@@ -74,8 +74,11 @@ class DeviceLease:
         if self._thread is not None:
             self._thread.join()
         if self._epoch is not None:
-            with self._database.write() as connection:
-                devices.release_lease(connection, self._scope, self._device_id, epoch=self._epoch)
+            try:
+                with self._database.write() as connection:
+                    devices.release_lease(connection, self._scope, self._device_id, epoch=self._epoch)
+            except Exception:  # noqa: BLE001 - it runs out by itself, and the rest must still be closed
+                self._log.exception("lease_release_failed", device=self._device_id)
             self._epoch = None
             self._metrics.lease_held.labels(device=self._device_id).set(0)
 
@@ -116,7 +119,8 @@ def process_lives(holder: devices.LeaseHolder) -> bool:
 
 def _boot_id() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"  # a process id means nothing in another container
     except OSError:
         return ""  # not Linux: leases of other processes run out instead
 
@@ -126,4 +130,5 @@ def _started(pid: int) -> str:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[19]  # field 22: start time in clock ticks since boot
+    state, *fields = stat.rpartition(")")[2].split()  # from field 3 on
+    return "" if state in "ZX" else fields[18]  # field 22: start time in clock ticks since boot; a zombie is dead

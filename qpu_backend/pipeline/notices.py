@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 class NoticeBoard:
@@ -34,7 +34,7 @@ class NoticeBoard:
                 for waiter in self._thread_waiters.get(topic, ()):
                     waiter.set()
                 for loop, event in self._async_waiters.get(topic, ()):
-                    if not loop.is_closed():
+                    with suppress(RuntimeError):  # the loop has been closed
                         loop.call_soon_threadsafe(event.set)
 
     @contextmanager

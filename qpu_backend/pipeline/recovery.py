@@ -1,27 +1,32 @@
 """Recovery: the same batch again after a crash, and how a poisonous job is found.
 
 A batch was committed with everything it means, so running it again gives the same counts. After a lost lease or a
-dead worker the same batch runs under the new epoch. After :data:`MAX_ATTEMPTS` it is dissolved: its jobs go back to
-the queue to run alone, and the one that fails alone fails for good, at no cost.
+dead worker the same batch runs under the new epoch. After :data:`MAX_FAILURES` failed attempts in a row it is
+dissolved: its jobs go back to the queue to run alone, and the one that fails alone fails for good, at no cost.
+
+A server that dies is no fault of the batches it was running, so being taken over is no failed attempt. Only after
+:data:`MAX_ATTEMPTS` of both kinds is a batch suspected of ending servers, and dissolved too.
 """
 
 from __future__ import annotations
 
-import time
+import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.programs import Program
 from qpu_backend.pipeline.batching import Batch, Member
-from qpu_backend.pipeline.endings import fail_jobs
-from qpu_backend.pipeline.notices import tenant_topic
+from qpu_backend.pipeline.endings import end_free, fail_jobs
+from qpu_backend.pipeline.execution import ExecutorClosed
+from qpu_backend.pipeline.notices import queue_topic, tenant_topic
 from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs
 from qpu_backend.stores.errors import LeaseLost, MissingRow
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.codec import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy import Connection
 
@@ -32,7 +37,8 @@ if TYPE_CHECKING:
     from qpu_backend.stores.batches import BatchRow
     from qpu_backend.stores.database import Database
 
-MAX_ATTEMPTS = 3
+MAX_FAILURES = 3
+MAX_ATTEMPTS = 12
 _POSTPONE_S = 1.0
 
 
@@ -43,30 +49,67 @@ class Runner(Protocol):
         """Execute another attempt of a batch that is already counted as running."""
         ...
 
-    def finished(self, batch_id: str) -> None:
-        """The batch needs nothing more."""
+    def finished(self, batch: Batch) -> None:
+        """This attempt of the batch needs nothing more."""
+        ...
+
+    def stop_serving(self) -> None:
+        """Start nothing more: this process is ending."""
         ...
 
 
 _log = logger("recovery")
 
 
-def recover(database: Database, scope: SystemScope, device_id: str, epoch: int, now_us: int) -> list[Batch]:
-    """Every batch that was running under an earlier epoch, now under this one: to be run again, in order."""
-    recovered: list[Batch] = []
+def recover(
+    database: Database,
+    scope: SystemScope,
+    device_id: str,
+    epoch: int,
+    now_us: int,
+    *,
+    known: Callable[[str, int], bool],
+) -> Iterator[Batch]:
+    """Every batch that is committed as running and runs nowhere, now under this epoch: to be run again, in order.
+
+    Args:
+        database: where the batches are.
+        scope: proof that the service itself asks.
+        device_id: the device.
+        epoch: of the lease that this process holds.
+        now_us: wall time.
+        known: whether this process is running the batch of this id under this epoch.
+    """
     with database.read() as connection:
         running = batches.running_batches(connection, scope, device_id)
     for row in running:
+        if known(row.id, row.epoch) and row.epoch == epoch:
+            continue
         batch = run_again(database, scope, row.id, device_id, epoch, now_us)
         if batch is not None:
-            recovered.append(batch)
-    return recovered
+            yield batch
 
 
 def run_again(
-    database: Database, scope: SystemScope, batch_id: str, device_id: str, epoch: int, now_us: int
+    database: Database,
+    scope: SystemScope,
+    batch_id: str,
+    device_id: str,
+    epoch: int,
+    now_us: int,
+    *,
+    hopeless: bool = False,
 ) -> Batch | None:
     """The next attempt of a batch, or None when it was dissolved or has ended.
+
+    Args:
+        database: where the batch is.
+        scope: proof that the service itself asks.
+        batch_id: the batch.
+        device_id: its device.
+        epoch: of the lease that this process holds.
+        now_us: wall time.
+        hopeless: dissolve it, whatever its number of attempts.
 
     Raises:
         LeaseLost: the device has another holder.
@@ -77,7 +120,7 @@ def run_again(
         if row.state != "running":
             return None
         attempt = row.attempt + 1
-        if attempt > MAX_ATTEMPTS:
+        if hopeless or attempt > MAX_ATTEMPTS:
             dissolve(connection, scope, row, now_us)
             return None
         batches.bump_attempt(connection, scope, batch_id, epoch=epoch, attempt=attempt)
@@ -121,24 +164,31 @@ def load(connection: Connection, scope: SystemScope, batch_id: str) -> Batch:
 
 
 def dissolve(connection: Connection, scope: SystemScope, row: BatchRow, now_us: int) -> None:
-    """Give a batch up. A job that was in it alone is the poison and fails; the others are queued again, each alone."""
+    """Give a batch up. A job that was in it alone is the poison and fails; the others are queued again, each alone.
+
+    Those whose cancellation was asked for end here, free: the batch that would have ended them has produced nothing.
+    """
     placements = batches.placements_of(connection, scope, row.id)
     batches.dissolve_batch(connection, scope, row.id, finished_at_us=now_us)
-    job_ids = [placement.job_id for placement in placements]
-    rows = jobs.read_jobs(connection, scope, job_ids)
-    if len(job_ids) == 1:
-        message = f"the job took its simulator down {MAX_ATTEMPTS} times while it ran alone"
-        fail_jobs(connection, scope, list(rows.values()), "poisonous", message, now_us)
+    rows = jobs.lock_jobs(connection, scope, [placement.job_id for placement in placements])
+    unwanted = [job for job in rows.values() if job.cancel_requested]
+    wanted = [job for job in rows.values() if not job.cancel_requested]
+    if unwanted:
+        job_states.mark_cancelled(connection, scope, [job.id for job in unwanted], finished_at_us=now_us)
+        end_free(connection, scope, unwanted, JobState.CANCELLED, "cancelled; its batch failed, nothing is billed", now_us)
+    if len(rows) == 1:
+        message = "the simulation of this job failed again and again while it ran alone; it is not billed"
+        fail_jobs(connection, scope, wanted, "poisonous", message, now_us)
     else:
-        job_states.requeue_solo(connection, scope, job_ids)
+        job_states.requeue_solo(connection, scope, [job.id for job in wanted])
         again = [
             events.NewEvent(
                 job.id, job.tenant_id, "requeued", JobState.QUEUED, now_us, None, "its batch failed; it runs alone next"
             )
-            for job in rows.values()
+            for job in wanted
         ]
         events.append_events(connection, scope, again)
-    _log.error("batch_dissolved", batch=row.id, device=row.device_id, jobs=len(job_ids))
+    _log.error("batch_dissolved", batch=row.id, device=row.device_id, jobs=len(rows))
 
 
 def _existing(row: BatchRow | None, batch_id: str) -> BatchRow:
@@ -163,27 +213,57 @@ class Retrier:
         self._clock = clock
         self._notices = notices
         self._dispatchers = dispatchers
+        self._failures: Counter[str] = Counter()
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Wait no longer for a database that does not answer."""
+        self._stopping.set()
+
+    def settled(self, batch: Batch) -> None:
+        """The batch has ended well: forget how often it failed."""
+        self._failures.pop(batch.id, None)
 
     def retry(self, outcome: BatchOutcome) -> None:
-        """Run the batch again, or give it up. Blocks while the database does not answer: nothing may be forgotten."""
+        """Run the batch again, or give it up. Blocks while the database does not answer: nothing may be forgotten.
+
+        A batch that an ending process could not run stays committed as it is, for the next holder of the lease.
+        """
         batch = outcome.batch
         runner = self._dispatchers[batch.device_id]
+        if isinstance(outcome.error, ExecutorClosed):
+            runner.stop_serving()
+            runner.finished(batch)
+            return
+        self._failures[batch.id] += 1
+        failures = self._failures[batch.id]
         _log.warning("batch_attempt_failed", batch=batch.id, attempt=batch.attempt, error=repr(outcome.error))
-        while True:
+        while not self._stopping.is_set():
             try:
                 again = run_again(
-                    self._database, self._scope, batch.id, batch.device_id, batch.epoch, self._clock.now_us()
+                    self._database,
+                    self._scope,
+                    batch.id,
+                    batch.device_id,
+                    batch.epoch,
+                    self._clock.now_us(),
+                    hopeless=failures >= MAX_FAILURES,
                 )
             except LeaseLost:
-                runner.finished(batch.id)
+                self.settled(batch)
+                runner.finished(batch)
                 return
             except Exception:  # noqa: BLE001 - a database that does not answer: the batch waits for it
                 _log.exception("retry_postponed", batch=batch.id)
-                time.sleep(_POSTPONE_S)
+                self._stopping.wait(_POSTPONE_S)
                 continue
             break
-        if again is None:
-            runner.finished(batch.id)
-            self._notices.post({tenant_topic(member.job.tenant_id) for member in batch.members})
         else:
+            return
+        if again is not None:
             runner.run_again(again)
+            return
+        self.settled(batch)
+        runner.finished(batch)
+        self._notices.post({tenant_topic(member.job.tenant_id) for member in batch.members})
+        self._notices.post([queue_topic(batch.device_id)])

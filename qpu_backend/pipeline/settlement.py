@@ -37,12 +37,16 @@ if TYPE_CHECKING:
     from qpu_backend.telemetry.metrics import Metrics
 
 
+_STOP_WITHIN_S = 30.0
+"""A database that does not answer must not keep a process from ending: what is committed as running runs again."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Settled:
     """A member with what became of it: a packaged result, or why there is none."""
 
     member: Member
-    result: bytes | None
+    result: blobs.Blob | None
     failure: str | None
     cpu_us: int
 
@@ -81,7 +85,7 @@ class Settler:
         """Settle what has come back, then end."""
         self._ready.put(None)
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_STOP_WITHIN_S)
 
     def take(self, outcome: BatchOutcome) -> None:
         """A batch came back. Any thread may call this."""
@@ -92,7 +96,10 @@ class Settler:
             outcomes = [self._ready.get()]
             while not self._ready.empty():
                 outcomes.append(self._ready.get())
-            self.settle([outcome for outcome in outcomes if outcome is not None])
+            try:
+                self.settle([outcome for outcome in outcomes if outcome is not None])
+            except Exception:  # noqa: BLE001 - this thread must outlive everything: all devices wait for it
+                self._log.exception("settlement_stumbled")
             if None in outcomes:
                 return
 
@@ -105,7 +112,7 @@ class Settler:
                 except LeaseLost:
                     self._log.warning("settlement_fenced", batch=outcome.batch.id)
                     self._finished(outcome.batch)
-                except Exception as error:  # noqa: BLE001 - the batch is still committed as running: it will be run and settled again
+                except Exception as error:  # noqa: BLE001 - the batch is committed as running: it is run and settled again
                     self._log.exception("settlement_failed", batch=outcome.batch.id)
                     self._retry(_failed(outcome, error))
             else:
@@ -117,7 +124,7 @@ class Settler:
         settled = [
             _Settled(
                 member=member,
-                result=None if answer.failure else package(batch, member, answer),
+                result=None if answer.failure else blobs.encode_blob(package(batch, member, answer)),
                 failure=answer.failure,
                 cpu_us=answer.cpu_us,
             )
@@ -126,7 +133,8 @@ class Settler:
         with self._database.write() as connection:
             devices.require_epoch(connection, batch.device_id, batch.epoch)
             outcomes = self._write(connection, batch, settled)
-            batches.finish_batch(connection, self._scope, batch.id, finished_at_us=self._clock.now_us())
+            if not batches.finish_batch(connection, self._scope, batch.id, finished_at_us=self._clock.now_us()):
+                raise RuntimeError(f"batch {batch.id} is not running, so it cannot be settled")
         self._finished(batch)
         self._notices.post({tenant_topic(one.member.job.tenant_id) for one in settled})
         for end in outcomes:
@@ -136,10 +144,10 @@ class Settler:
     def _write(self, connection: Connection, batch: Batch, settled: list[_Settled]) -> list[JobState]:
         now_us = self._clock.now_us()
         end_us = batch.device_start_us + batch.device_us
-        current = jobs.read_jobs(connection, self._scope, [one.member.job.id for one in settled])
+        current = jobs.lock_jobs(connection, self._scope, [one.member.job.id for one in settled])
         ends = [_end(one, current[one.member.job.id].cancel_requested) for one in settled]
         kept = [one for one, end in zip(settled, ends, strict=True) if end is JobState.DONE]
-        shas = blobs.put_blobs(connection, [one.result or b"" for one in kept])
+        shas = blobs.put_blobs(connection, [one.result for one in kept if one.result is not None])
         self._change_states(
             connection, settled, ends, dict(zip((one.member.job.id for one in kept), shas, strict=True))
         )
@@ -218,7 +226,7 @@ def _usage(batch: Batch, one: _Settled, end: JobState, now_us: int) -> money.Usa
         device_us=job.device_us if billed else 0,
         footprint_qubits=job.footprint_qubits,
         simulator_cpu_us=one.cpu_us,
-        result_bytes=len(one.result or b"") if end is JobState.DONE else 0,
+        result_bytes=one.result.size if one.result is not None and end is JobState.DONE else 0,
         price_book=job.price_book,
         price_micro=job.price_micro if billed else 0,
         tags=list(job.tags),

@@ -137,6 +137,7 @@ def _sqlite_engine(url: URL, *, durable: bool, size: int, begin: str) -> Engine:
     engine = create_engine(
         url.set(drivername="sqlite+pysqlite"),
         poolclass=QueuePool,
+        hide_parameters=True,  # they hold payloads, and errors are logged
         pool_size=size,
         max_overflow=0 if writing else size,
         pool_timeout=BUSY_TIMEOUT_S,
@@ -183,6 +184,7 @@ def _postgresql_engine(url: URL, *, durable: bool, writing: bool) -> Engine:
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
         poolclass=QueuePool,
+        hide_parameters=True,  # they hold payloads, and errors are logged
         pool_size=_CONNECTIONS,
         max_overflow=_CONNECTIONS,
         pool_timeout=BUSY_TIMEOUT_S,

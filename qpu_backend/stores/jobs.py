@@ -262,6 +262,13 @@ def read_jobs(connection: Connection, _scope: SystemScope, job_ids: Sequence[str
     return {row.id: JobRow(*row) for row in connection.execute(_MANY, {"ids": list(job_ids)})}
 
 
+def lock_jobs(connection: Connection, _scope: SystemScope, job_ids: Sequence[str]) -> dict[str, JobRow]:
+    """As :func:`read_jobs`, and nothing about them changes until this transaction has ended."""
+    if not job_ids:
+        return {}
+    return {row.id: JobRow(*row) for row in connection.execute(_LOCK_MANY, {"ids": list(job_ids)})}
+
+
 def count_queued(connection: Connection, _scope: SystemScope, device_id: str) -> int:
     """How many jobs wait for the device."""
     return int(connection.execute(_QUEUED, {"device": device_id}).scalar_one())
@@ -318,6 +325,7 @@ _GIVEN_POSITION: Final = tuple_(bindparam("tag", type_=types.BigInteger()), bind
 _INSERT: Final = insert(jobs).values(state=literal_column("'queued'"))
 _GET: Final = select(*_ROW).where(jobs.c.id == bindparam("id"), _OF_TENANT)
 _MANY: Final = select(*_ROW).where(_ids_in("ids"))
+_LOCK_MANY: Final = _MANY.order_by(jobs.c.id).with_for_update(key_share=True)
 _BY_KEY: Final = select(*_ROW).where(
     _OF_TENANT, jobs.c.principal_id == bindparam("principal_id"), jobs.c.idempotency_key == bindparam("key")
 )

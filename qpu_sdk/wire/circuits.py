@@ -54,8 +54,8 @@ def encode_circuits(
     Args:
         circuits: what to send.
         server_qpy_version: the newest version that the service reads.
-        dt_s: the device's sample time. QPY does not keep the unit of a delay (Qiskit/qiskit#8293), so every delay travels
-            in whole samples.
+        dt_s: the device's sample time. QPY does not keep the unit of a delay (Qiskit/qiskit#8293), so every delay
+            travels in whole samples.
 
     Raises:
         UnsupportedCircuit: the two sides share no QPY version, or QPY cannot express a circuit.
@@ -109,23 +109,28 @@ def _bare(circuit: QuantumCircuit) -> QuantumCircuit:
 
 
 def _in_samples(circuit: QuantumCircuit, dt_s: float | None) -> QuantumCircuit:
-    """The same circuit, which is changed, with every delay in whole samples; nested blocks too."""
-    for index, instruction in enumerate(circuit.data):
-        if instruction.name == "delay":
-            unit: str = instruction.operation.unit
-            if unit != "dt":
-                samples = _samples(instruction.params[0], unit, dt_s)
-                circuit.data[index] = instruction.replace(operation=Delay(samples, unit="dt"))
+    """The same circuit with every delay in whole samples, nested blocks too; the circuit itself where nothing changes."""
+    if not _other_units(circuit):
+        return circuit
+    fresh = circuit.copy_empty_like()
+    for instruction in circuit.data:
+        operation = instruction.operation
+        if instruction.name == "delay" and operation.unit != "dt":
+            operation = Delay(_samples(operation.duration, operation.unit, dt_s), unit="dt")
         elif instruction.is_control_flow():
-            blocks = instruction.operation.blocks
-            if any(_times(block) for block in blocks):
-                replaced = instruction.operation.replace_blocks([_in_samples(block.copy(), dt_s) for block in blocks])
-                circuit.data[index] = instruction.replace(operation=replaced)
-    return circuit
+            operation = operation.replace_blocks([_in_samples(block, dt_s) for block in operation.blocks])
+        fresh.append(operation, instruction.qubits, instruction.clbits)
+    return fresh
 
 
-def _times(block: QuantumCircuit) -> bool:
-    return any(one.name == "delay" or one.is_control_flow() for one in block.data)
+def _other_units(circuit: QuantumCircuit) -> bool:
+    """Whether a delay, at any depth, is not in samples."""
+    for instruction in circuit.data:
+        if instruction.name == "delay" and instruction.operation.unit != "dt":
+            return True
+        if instruction.is_control_flow() and any(_other_units(block) for block in instruction.operation.blocks):
+            return True
+    return False
 
 
 def _samples(length: object, unit: str, dt_s: float | None) -> int:

@@ -6,7 +6,7 @@ A result is immutable and content-addressed: its ETag is the SHA-256 of these by
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from qpu_sdk.wire.codec import pack, unpack
 from qpu_sdk.wire.errors import MalformedPayload
@@ -91,8 +91,8 @@ def decode_result(data: bytes) -> JobResult:
     Raises:
         MalformedPayload: the bytes are not a result of a version this package reads.
     """
-    document = unpack(data)
-    if not isinstance(document, dict) or document.get("wire_version") != WIRE_VERSION:
+    document: Any = unpack(data)
+    if not isinstance(document, dict) or cast("dict[str, Any]", document).get("wire_version") != WIRE_VERSION:
         raise MalformedPayload(f"not a version {WIRE_VERSION} result")
     try:
         return JobResult(

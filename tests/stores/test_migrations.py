@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,13 +81,34 @@ def test_migrating_twice_changes_nothing(empty: Database) -> None:
         assert connection.execute(text("SELECT count(*) FROM tenants")).scalar_one() == 1
 
 
-def test_several_processes_may_migrate_at_once(empty_url: str, together: Callable[..., list[object]]) -> None:
-    databases = [Database.open(empty_url, durable=False) for _ in range(4)]  # their own connections, like processes
-    assert together([lambda each=each: migrations.migrate(each) for each in databases]) == [None] * 4
-    with databases[0].read() as connection:
+MIGRATE = """
+import sys
+from qpu_backend.stores import migrations
+from qpu_backend.stores.database import Database
+import alembic.command
+database = Database.open(sys.argv[1], durable=False)
+print("ready", flush=True)
+sys.stdin.readline()
+migrations.migrate(database)
+database.close()
+"""
+
+
+def test_several_processes_may_migrate_at_once(empty_url: str, empty: Database) -> None:
+    command = [sys.executable, "-c", MIGRATE, empty_url]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(3)]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    with empty.read() as connection:
         migrations.require_current(connection)
-    for each in databases:
-        each.close()
 
 
 def test_several_databases_may_be_migrated_at_once(tmp_path: Path, together: Callable[..., list[object]]) -> None:

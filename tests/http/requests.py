@@ -1,1 +1,0 @@
-"""Bodies of ``POST /v1/jobs``, good and bad, and what tests do with answers."""
