@@ -145,16 +145,22 @@ class Administration:
             )
         return key
 
-    def keys(self, tenant_name: str) -> list[access.KeyRow]:
-        """A tenant's keys, oldest first; never the keys themselves."""
+    def keys(self, tenant_name: str) -> list[tuple[access.KeyRow, str]]:
+        """A tenant's keys with the names of their principals, oldest first; never the keys themselves."""
         tenant = self._tenant(tenant_name)
         with self._database.read() as connection:
-            return access.list_keys(connection, SYSTEM, tenant.id)
+            names = {owner.id: owner.name for owner in access.list_principals(connection, SYSTEM, tenant.id)}
+            return [(key, names[key.principal_id]) for key in access.list_keys(connection, SYSTEM, tenant.id)]
 
     def revoke_key(self, key_id: str) -> bool:
         """Close the door for a key, within a second. Whether this call did it."""
         with self._database.write() as connection:
             return access.revoke_key(connection, SYSTEM, key_id, self._clock.now_us())
+
+    def devices(self) -> list[devices.DeviceRow]:
+        """Every device, by name."""
+        with self._database.read() as connection:
+            return devices.list_devices(connection)
 
     def set_operational(self, device_id: str, *, operational: bool, status_msg: str) -> None:
         """Open or close a device for new batches. Running batches end, submissions go on."""
@@ -182,6 +188,7 @@ class Service:
         dispatchers: Mapping[str, Dispatcher],
         decoding: DecodingPool,
         executor: LocalExecutor,
+        retrier: Retrier,
     ) -> None:
         self.database = database
         self.administration = administration
@@ -191,6 +198,7 @@ class Service:
         self._settler = settler
         self._decoding = decoding
         self._executor = executor
+        self._retrier = retrier
         self._log = logger("service")
 
     def start(self) -> None:
@@ -211,9 +219,11 @@ class Service:
         """Drain: start no further batch, settle those that run, give the leases back, close everything."""
         self.door.notices.close()
         for dispatcher in self.dispatchers.values():
-            dispatcher.stop()
+            dispatcher.stop_serving()
+        drained = [dispatcher.stop() for dispatcher in self.dispatchers.values()]
+        self._retrier.stop()
         self._settler.stop()
-        self._executor.shutdown()
+        self._executor.shutdown(cancel_futures=not all(drained))
         self._decoding.close()
         self.database.close()
         self._log.info("service_stopped")
@@ -256,7 +266,7 @@ def build(config: ServiceConfig, *, durable: bool = True, clock: WallClock | Non
         notices=notices,
         metrics=metrics,
         retry=retrier.retry,
-        finished=lambda batch: dispatchers[batch.device_id].finished(batch.id),
+        finished=retrier.finished,
     )
     for name in config.devices:
         dispatchers[name] = Dispatcher(
@@ -302,6 +312,7 @@ def build(config: ServiceConfig, *, durable: bool = True, clock: WallClock | Non
         dispatchers=dispatchers,
         decoding=decoding,
         executor=executor,
+        retrier=retrier,
     )
 
 

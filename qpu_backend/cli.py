@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from qpu_backend.bootstrap import Administration, build, open_database, read_pepper
 from qpu_backend.config import ServiceConfig, load_config
@@ -25,6 +26,7 @@ DatabaseUrl = Annotated[str | None, typer.Option("--database", help="SQLAlchemy 
 
 _console = Console()
 tenant_app = typer.Typer(help="Tenants: who shares the devices.", no_args_is_help=True)
+device_app = typer.Typer(help="Devices: what is shared.", no_args_is_help=True)
 key_app = typer.Typer(help="API keys: how a tenant's principals log in.", no_args_is_help=True)
 
 
@@ -34,6 +36,7 @@ def mount(app: typer.Typer) -> None:
     app.command()(migrate)
     app.add_typer(tenant_app, name="tenant")
     app.add_typer(key_app, name="key")
+    app.add_typer(device_app, name="device")
 
 
 def serve(
@@ -50,9 +53,13 @@ def serve(
     service = build(settings)
     service.start()
     try:
-        HttpServer(service, host=settings.host, port=settings.port).run()
+        HttpServer(service, host=settings.host, port=settings.port, announce=_say_where).run()
     finally:
         service.stop()
+
+
+def _say_where(address: tuple[str, int]) -> None:
+    typer.echo(f"listening on http://{address[0]}:{address[1]}")
 
 
 def migrate(config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
@@ -83,7 +90,7 @@ def create_tenant(
 @tenant_app.command("list")
 def list_tenants(config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
     """Every tenant."""
-    table = Table("name", "id", "weight", "max queued", "disabled")
+    table = Table("name", Column("id", no_wrap=True), "weight", "max queued", "disabled", box=SIMPLE_HEAD)
     with _Tools(load_config(config, data=data, database=database)) as administration:
         for tenant in administration.tenants():
             disabled = "yes" if tenant.disabled else ""
@@ -128,10 +135,10 @@ def create_key(
 @key_app.command("list")
 def list_keys(tenant: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
     """A tenant's keys, without the keys."""
-    table = Table("id", "principal", "expires", "revoked")
+    table = Table(Column("id", no_wrap=True), "principal", "expires", "revoked", box=SIMPLE_HEAD)
     with _Tools(load_config(config, data=data, database=database)) as administration:
-        for key in administration.keys(tenant):
-            table.add_row(key.id, key.principal_id, _when(key.expires_at_us), _when(key.revoked_at_us))
+        for key, principal in administration.keys(tenant):
+            table.add_row(key.id, principal, _when(key.expires_at_us), _when(key.revoked_at_us))
     _console.print(table)
 
 
@@ -144,6 +151,41 @@ def revoke_key(key_id: str, config: ConfigFile = None, data: DataFolder = None, 
         _console.print(f"[red]there is no valid key {key_id}[/]")
         raise typer.Exit(1)
     _console.print(f"{key_id} is revoked")
+
+
+@device_app.command("list")
+def list_devices(config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
+    """Every device, its clock and its state."""
+    table = Table("device", "state", "device time s", Column("calibration", no_wrap=True), box=SIMPLE_HEAD)
+    with _Tools(load_config(config, data=data, database=database)) as administration:
+        for device in administration.devices():
+            seconds = f"{device.device_time_us / 1e6:.1f}"
+            table.add_row(device.id, device.status_msg, seconds, device.snapshot_id or "none")
+    _console.print(table)
+
+
+@device_app.command("pause")
+def pause_device(
+    device: str,
+    why: Annotated[str, typer.Option(help="What tenants are told.")] = "paused by the operator",
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    database: DatabaseUrl = None,
+) -> None:
+    """Start no further batch on a device; what runs ends, submissions go on."""
+    with _Tools(load_config(config, data=data, database=database)) as administration:
+        administration.set_operational(device, operational=False, status_msg=why)
+    _console.print(f"{device} is paused")
+
+
+@device_app.command("resume")
+def resume_device(
+    device: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None
+) -> None:
+    """Serve a device's queue again."""
+    with _Tools(load_config(config, data=data, database=database)) as administration:
+        administration.set_operational(device, operational=True, status_msg="active")
+    _console.print(f"{device} is served again")
 
 
 class _Tools:

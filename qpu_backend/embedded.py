@@ -13,6 +13,8 @@ import os
 import shutil
 import socket
 import tempfile
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -31,6 +33,9 @@ try:
 except ImportError:  # Windows: no lock, so one process a path is the caller's promise
     fcntl = None
 
+_FACTS = "service.json"
+_OTHER_STARTS_WITHIN_S = 30.0
+_LOOK_AGAIN_S = 0.05
 _LOCAL = "local"
 _OPERATOR = "operator"
 
@@ -44,7 +49,7 @@ class EmbeddedService:
         operator_token: API key of a principal that may look at everybody.
     """
 
-    def __init__(self, facts: Mapping[str, str], service: Service | None, cleanup: list[Callable[[], object]]) -> None:
+    def __init__(self, facts: Mapping[str, str], service: Service | None, cleanup: ExitStack) -> None:
         self.url = facts["url"]
         self.token = facts["token"]
         self.operator_token = facts["operator_token"]
@@ -74,32 +79,35 @@ class EmbeddedService:
             devices: device name → settings of :class:`qpu_backend.config.DeviceSection`; by default ``eagle127``.
             log_level: events at or above it go to standard error.
         """
-        cleanup: list[Callable[[], object]] = []
-        if path is None:
-            data = Path(tempfile.mkdtemp(prefix="qpu-embedded-"))
-            cleanup.append(lambda: shutil.rmtree(data, ignore_errors=True))
-        else:
-            data = Path(path).expanduser().resolve()
-            data.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = _lock(data)
-            if lock is None:
-                return cls(json.loads((data / "service.json").read_text(encoding="utf-8")), None, [])
-            cleanup.append(lock.close)
-        configure_logs(log_level)
-        config = load_config(
-            data=data,
-            workers=workers or min(4, os.cpu_count() or 1),
-            devices=None if devices is None else {name: DeviceSection(**section) for name, section in devices.items()},
-        )
-        service = build(config, durable=path is not None)
-        cleanup.append(service.stop)
-        url, stop_http = _listen(service)
-        cleanup.append(stop_http)
-        service.start()
-        facts = {"url": url, **_keys(service, data)}
-        if path is not None:
-            _write_private(data / "service.json", json.dumps(facts))
-        return cls(facts, service, cleanup)
+        with ExitStack() as cleanup:
+            if path is None:
+                data = Path(tempfile.mkdtemp(prefix="qpu-embedded-"))
+                cleanup.callback(shutil.rmtree, data, ignore_errors=True)
+            else:
+                data = Path(path).expanduser().resolve()
+                data.mkdir(mode=0o700, parents=True, exist_ok=True)
+                lock = _lock_or_facts(data)
+                if isinstance(lock, dict):
+                    return cls(lock, None, cleanup.pop_all())
+                cleanup.callback(lock.close)
+            configure_logs(log_level)
+            config = load_config(
+                data=data,
+                workers=workers or min(4, os.cpu_count() or 1),
+                devices=None
+                if devices is None
+                else {name: DeviceSection(**section) for name, section in devices.items()},
+            )
+            service = build(config, durable=path is not None)
+            cleanup.callback(service.stop)
+            url, stop_http = _listen(service)
+            cleanup.callback(stop_http)
+            service.start()
+            facts = {"url": url, **_keys(service, data)}
+            if path is not None:
+                _write_private(data / _FACTS, json.dumps(facts))
+                cleanup.callback((data / _FACTS).unlink, missing_ok=True)
+            return cls(facts, service, cleanup.pop_all())
 
     def create_tenant(
         self,
@@ -149,8 +157,7 @@ class EmbeddedService:
             return
         self._closed = True
         atexit.unregister(self.close)
-        for step in reversed(self._cleanup):
-            step()
+        self._cleanup.close()
 
 
 def _listen(service: Service) -> tuple[str, Callable[[], object]]:
@@ -181,6 +188,24 @@ def _keys(service: Service, data: Path) -> dict[str, str]:
     }
     _write_private(stored, json.dumps(keys))
     return keys
+
+
+def _lock_or_facts(data: Path) -> TextIO | dict[str, str]:
+    """The lock of a durable folder, or, when another process holds it, where that one listens.
+
+    Raises:
+        RuntimeError: the other process does not get its service going.
+    """
+    deadline = time.monotonic() + _OTHER_STARTS_WITHIN_S
+    while time.monotonic() < deadline:
+        lock = _lock(data)
+        if lock is not None:
+            (data / _FACTS).unlink(missing_ok=True)  # of a process that was killed
+            return lock
+        with suppress(FileNotFoundError):  # it is starting, or has just ended
+            return json.loads((data / _FACTS).read_text(encoding="utf-8"))
+        time.sleep(_LOOK_AGAIN_S)
+    raise RuntimeError(f"another process has locked {data}, but no service is running there; end it and try again")
 
 
 def _lock(data: Path) -> TextIO | None:

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from typing_extensions import override
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from qpu_backend.bootstrap import Service
 
 _START_WITHIN_S = 30.0
 _GRACE_S = 5
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn over a service; open event streams end as soon as it is told to stop."""
+    """uvicorn over a service; open event streams end as soon as it is told to stop.
 
-    def __init__(self, service: Service, *, host: str = "127.0.0.1", port: int = 0, uds: Path | None = None) -> None:
+    In the main thread SIGTERM and SIGINT end :meth:`run`, which then returns: the caller still has a service to drain.
+    A second signal no longer waits for open connections.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        uds: Path | None = None,
+        announce: Callable[[Any], None] | None = None,
+    ) -> None:
+        self._announce = announce
         self._notices = service.door.notices
         super().__init__(
             uvicorn.Config(
@@ -37,6 +55,28 @@ class HttpServer(uvicorn.Server):
             )
         )
 
+    @contextlib.contextmanager
+    @override
+    def capture_signals(self) -> Generator[None]:
+        """As uvicorn's, but a signal that ended the server is not raised again: it would end the process undrained."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in _ENDING}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say where: with port 0 nobody knows before."""
+        await super().startup(sockets)
+        if self.started and self._announce is not None:
+            self._announce(self.servers[0].sockets[0].getsockname())
+
+    @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End event streams, then close connections."""
         self._notices.close()

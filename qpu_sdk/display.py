@@ -44,6 +44,7 @@ def device_text(document: BackendDocument, regions: Mapping[str, Sequence[int]] 
     from rich.text import Text  # noqa: PLC0415  # heavy, and only for pictures
 
     owner = _owners(document, regions or {})
+    colours, _ = _colours(list(regions or {}))
     edges = edge_errors(document)
     places = qubit_positions(document.num_qubits, list(edges))
     rows = 2 * max((y for _, y in places.values()), default=0) + 1
@@ -61,7 +62,7 @@ def device_text(document: BackendDocument, regions: Mapping[str, Sequence[int]] 
         mark = " " if region is None else chr(ord("A") + region % 26)
         link = cells[2 * y][x][3:] if mark == " " else mark + cells[2 * y][x][4:]
         cells[2 * y][x] = f"{qubit:>3}{link}"
-        styles[2 * y, x] = _text_style(document, qubit, region)
+        styles[2 * y, x] = _text_style(document, qubit, None if region is None else colours[region])
     text = Text()
     for y, row in enumerate(cells):
         for x, cell in enumerate(row):
@@ -69,7 +70,8 @@ def device_text(document: BackendDocument, regions: Mapping[str, Sequence[int]] 
             text.append(cell[4:], "dim")
         text.append("\n")
     for number, label in enumerate(regions or {}):
-        text.append(f"{chr(ord('A') + number % 26)} {label}\n", f"bold {_COLOURS[number % len(_COLOURS)]}")
+        end = "\n" if number % 4 == 3 else "   "
+        text.append(f"{chr(ord('A') + number % 26)} {label}{end}", f"bold {colours[number]}")
     return text
 
 
@@ -80,7 +82,7 @@ def draw_device(
 
     Args:
         document: topology and calibration.
-        regions: label (a job, a tenant) → its qubits.
+        regions: label → its qubits. Labels that share a first word, like ``alice 1`` and ``alice 2``, share a colour.
         path: also write the picture there; its ending chooses the format.
 
     Returns:
@@ -99,6 +101,7 @@ def draw_device(
         raise QPUError('pictures need matplotlib: pip install "qpu-sdk[plot]"') from error
 
     owner = _owners(document, regions or {})
+    colours, groups = _colours(list(regions or {}))
     edges = edge_errors(document)
     places = qubit_positions(document.num_qubits, list(edges))
     readout = {qubit: seen.readout_error for qubit, seen in enumerate(document.qubits) if seen is not None}
@@ -110,8 +113,10 @@ def draw_device(
     axes = figure.subplots()
     for (a, b), error in edges.items():
         (xa, ya), (xb, yb) = places[a], places[b]
-        inside = owner.get(a) is not None and owner.get(a) == owner.get(b)
-        axes.plot([xa, xb], [ya, yb], color=edge_scale.to_rgba(error), linewidth=6 if inside else 3, zorder=1)
+        region = owner.get(a)
+        if region is not None and region == owner.get(b):
+            axes.plot([xa, xb], [ya, yb], color=colours[region], linewidth=13, alpha=0.45, zorder=0)
+        axes.plot([xa, xb], [ya, yb], color=edge_scale.to_rgba(error), linewidth=3, zorder=1)
     for qubit, (x, y) in places.items():
         region = owner.get(qubit)
         usable = qubit in readout
@@ -120,7 +125,7 @@ def draw_device(
             [y],
             s=330,
             color=node_scale.to_rgba(readout[qubit]) if usable else _UNUSABLE,
-            edgecolors="none" if region is None else _COLOURS[region % len(_COLOURS)],
+            edgecolors="none" if region is None else colours[region],
             linewidths=0 if region is None else 4.0,
             zorder=2,
         )
@@ -128,8 +133,8 @@ def draw_device(
         axes.annotate(str(qubit), (x, y), ha="center", va="center", fontsize=7, color=ink, zorder=3)
     handles = [
         Line2D([], [], marker="o", linestyle="none", markerfacecolor="none", markeredgewidth=3,
-               markeredgecolor=_COLOURS[number % len(_COLOURS)], label=label)
-        for number, label in enumerate(regions or {})
+               markeredgecolor=colour, label=group)
+        for group, colour in groups.items()
     ]  # fmt: skip
     if handles:
         axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=min(4, len(handles)))
@@ -217,9 +222,17 @@ def _owners(document: BackendDocument, regions: Mapping[str, Sequence[int]]) -> 
     return owner
 
 
-def _text_style(document: BackendDocument, qubit: int, region: int | None) -> str:
-    if region is not None:
-        return f"bold white on {_COLOURS[region % len(_COLOURS)]}"
+def _colours(labels: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """A colour for each region, and what the colours mean: one each, or, where labels share first words, one a word."""
+    words = list(dict.fromkeys(label.split(" ", 1)[0] for label in labels))
+    names = words if len(words) < len(labels) else list(labels)
+    groups = {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(names)}
+    return [groups[label if label in groups else label.split(" ", 1)[0]] for label in labels], groups
+
+
+def _text_style(document: BackendDocument, qubit: int, colour: str | None) -> str:
+    if colour is not None:
+        return f"bold white on {colour}"
     seen = document.qubits[qubit]
     if seen is None:
         return "dim strike"

@@ -184,9 +184,6 @@ class Admission:
                 if earlier is not None:
                     return _same_job(earlier, prepared, idempotency_key), True
             tenant = access.read_tenant(connection, scope)
-            unfinished = jobs.count_unfinished(connection, scope)
-            if unfinished >= tenant.max_queued_jobs:
-                raise QueueFull(limit=tenant.max_queued_jobs, queued=unfinished)
             device = devices.read_device(connection, device_id)
             if device is None:
                 raise UnknownBackend(order.backend)
@@ -201,6 +198,9 @@ class Admission:
             reservation = quota.reserve(connection, scope, asked, now_us)
             cost = prepared.device_us * prepared.occupied_qubits
             previous = fairness.lock_finish_tag(connection, scope, device_id)
+            unfinished = jobs.count_unfinished(connection, scope)  # under that lock: concurrent twins are counted
+            if unfinished >= tenant.max_queued_jobs:
+                raise QueueFull(limit=tenant.max_queued_jobs, queued=unfinished)
             start_tag, finish_tag = fairshare.tag(device.virtual_time, previous, cost, tenant.weight)
             fairness.write_finish_tag(connection, scope, device_id, finish_tag)
             (program_sha,) = blobs.put_blobs(connection, [program_body])

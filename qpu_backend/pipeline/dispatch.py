@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from qpu_backend.domain.tenancy import SystemScope
     from qpu_backend.pipeline.clocks import WallClock
-    from qpu_backend.pipeline.fleet import Fleet
+    from qpu_backend.pipeline.fleet import Calibrated, Fleet
     from qpu_backend.pipeline.lease import DeviceLease
     from qpu_backend.pipeline.notices import NoticeBoard
     from qpu_backend.stores.database import Database
@@ -70,7 +70,8 @@ class Dispatcher:
         self._notices = notices
         self._metrics = metrics
         self._max_inflight = max_inflight
-        self._inflight: set[str] = set()
+        self._inflight: set[tuple[str, int]] = set()
+        self._unsure = True
         self._changed = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -83,27 +84,34 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._serve, name=f"dispatch-{self._device_id}", daemon=True)
         self._thread.start()
 
-    def stop(self, *, drain_s: float = 30.0) -> None:
-        """Start no further batch, wait for those that run (at most ``drain_s``), give the lease back."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-        self._notices.post([queue_topic(self._device_id)])
+    def stop(self, *, drain_s: float = 30.0) -> bool:
+        """Start no further batch, wait for those that run (at most ``drain_s``), give the lease back.
+
+        Returns:
+            Whether everything that ran has ended. What has not is run again by the next holder of the lease.
+        """
+        self.stop_serving()
         if self._thread is not None:
             self._thread.join()
         with self._changed:
-            self._changed.wait_for(lambda: not self._inflight, timeout=drain_s)
+            drained = self._changed.wait_for(lambda: not self._inflight, timeout=drain_s)
         self._lease.release()
+        return drained
 
     def wake(self) -> None:
         """Look at the queue now."""
         self._notices.post([queue_topic(self._device_id)])
 
-    def finished(self, batch_id: str) -> None:
-        """A batch of this device has been settled or given up."""
+    def stop_serving(self) -> None:
+        """Start nothing more; does not wait."""
+        self._stopping = True
+        self.wake()
+
+    def finished(self, batch: Batch) -> None:
+        """A batch of this device has been settled or given up, or is somebody else's now."""
         with self._changed:
             was_full = len(self._inflight) >= self._max_inflight
-            self._inflight.discard(batch_id)
+            self._inflight.discard((batch.id, batch.epoch))
             self._changed.notify_all()
         if was_full:
             self.wake()
@@ -123,6 +131,7 @@ class Dispatcher:
                     progressed = False
                 except Exception:  # noqa: BLE001 - the device stops, the backlog stays; the next turn tries again
                     self._log.exception("dispatch_failed", device=self._device_id)
+                    self._unsure = True  # a commit that failed may have reached the database all the same
                     time.sleep(_REREAD_S)
                     continue
                 if not progressed:
@@ -136,7 +145,7 @@ class Dispatcher:
         Returns:
             Whether there is more to do at once: jobs that found no place in the batch, or a plan that was outdated.
         """
-        if self._lease.epoch is None and not self._take_over():
+        if not self._in_charge():
             return False
         with self._changed:
             if len(self._inflight) >= self._max_inflight:
@@ -146,6 +155,7 @@ class Dispatcher:
             return False
         view, now_us = looked
         shapes = {job.footprint.shape for job in view.jobs if job.footprint.shape is not None}
+        calibrated = self._fleet.calibrated(self._device_id)
         device_view = self._fleet.device_view(self._device_id, shapes)
         started = time.perf_counter()
         decision = plan(view, device_view, now_us)
@@ -153,16 +163,27 @@ class Dispatcher:
         if decision.unplaceable:
             self._fail_unplaceable(decision.unplaceable)
         if isinstance(decision, Wait):
-            return False
-        return not self._commit(view, decision) or len(decision.placements) < len(view.jobs)
+            return bool(decision.unplaceable)
+        return not self._commit(view, decision, calibrated) or len(decision.placements) < len(view.jobs)
 
-    def _take_over(self) -> bool:
-        epoch = self._lease.acquire()
+    def _in_charge(self) -> bool:
+        """Whether this process holds the lease and runs every batch that is committed as running."""
+        epoch = self._lease.epoch
+        if epoch is None:
+            self._unsure = True
+            epoch = self._lease.acquire()
         if epoch is None:
             return False
-        for batch in recover(self._database, self._scope, self._device_id, epoch, self._clock.now_us()):
-            self._start(batch)
+        if self._unsure:
+            now_us = self._clock.now_us()
+            for batch in recover(self._database, self._scope, self._device_id, epoch, now_us, known=self._runs):
+                self._start(batch)
+            self._unsure = False
         return True
+
+    def _runs(self, batch_id: str, epoch: int) -> bool:
+        with self._changed:
+            return (batch_id, epoch) in self._inflight
 
     def _look(self) -> tuple[View, int] | None:
         """The front of the queue and device time; None while the operator has closed the device."""
@@ -189,9 +210,10 @@ class Dispatcher:
         )
         return View(queued, device.virtual_time), device.device_time_us
 
-    def _commit(self, view: View, decision: Plan) -> bool:
+    def _commit(self, view: View, decision: Plan, calibrated: Calibrated) -> bool:
         """Commit and start the batch; whether it was, or the plan was outdated by then."""
-        calibrated = self._fleet.calibrated(self._device_id)
+        if self._fleet.calibrated(self._device_id) is not calibrated:
+            return False
         with self._database.read() as connection:
             chosen = jobs.read_jobs(connection, self._scope, [placement.job_id for placement in decision.placements])
             bodies = blobs.get_blobs(connection, [row.program_sha for row in chosen.values()])
@@ -217,7 +239,7 @@ class Dispatcher:
         try:
             self._store(batch, view, decision)
         except _PlanOutdatedError:
-            return False  # a job of the plan was cancelled meanwhile: look again
+            return False  # a job was cancelled, or the device closed or calibrated, meanwhile: look again
         self._metrics.batches.labels(device=self._device_id).inc()
         self._metrics.batch_jobs.labels(device=self._device_id).observe(len(members))
         self._log.info("batch_committed", device=self._device_id, batch=batch.id, jobs=len(members))
@@ -235,12 +257,15 @@ class Dispatcher:
                 "slices": {member.job.id: list(member.slice_executions) for member in batch.members},
             }
         )
+        bodies = [blobs.encode_blob(body) for body in (layout, *(member.record for member in batch.members))]
         with self._database.write() as connection:
-            devices.require_epoch(connection, self._device_id, batch.epoch)
+            device = devices.require_epoch(connection, self._device_id, batch.epoch)
+            if not device.operational or device.snapshot_id != batch.snapshot_id:
+                raise _PlanOutdatedError
             started = job_states.mark_running(connection, self._scope, job_ids, started_at_us=now_us)
             if len(started) < len(job_ids):
                 raise _PlanOutdatedError
-            layout_sha, *records = blobs.put_blobs(connection, [layout, *(member.record for member in batch.members)])
+            layout_sha, *records = blobs.put_blobs(connection, bodies)
             row = batches.NewBatch(
                 id=batch.id,
                 device_id=self._device_id,
@@ -272,7 +297,7 @@ class Dispatcher:
 
     def _start(self, batch: Batch) -> None:
         with self._changed:
-            self._inflight.add(batch.id)
+            self._inflight.add((batch.id, batch.epoch))
         self._run_batch(batch)
 
     def _fail_unplaceable(self, job_ids: tuple[str, ...]) -> None:

@@ -175,7 +175,9 @@ def dissolve(connection: Connection, scope: SystemScope, row: BatchRow, now_us: 
     wanted = [job for job in rows.values() if not job.cancel_requested]
     if unwanted:
         job_states.mark_cancelled(connection, scope, [job.id for job in unwanted], finished_at_us=now_us)
-        end_free(connection, scope, unwanted, JobState.CANCELLED, "cancelled; its batch failed, nothing is billed", now_us)
+        end_free(
+            connection, scope, unwanted, JobState.CANCELLED, "cancelled; its batch failed, nothing is billed", now_us
+        )
     if len(rows) == 1:
         message = "the simulation of this job failed again and again while it ran alone; it is not billed"
         fail_jobs(connection, scope, wanted, "poisonous", message, now_us)
@@ -220,9 +222,10 @@ class Retrier:
         """Wait no longer for a database that does not answer."""
         self._stopping.set()
 
-    def settled(self, batch: Batch) -> None:
-        """The batch has ended well: forget how often it failed."""
+    def finished(self, batch: Batch) -> None:
+        """The batch needs nothing more: forget how often it failed."""
         self._failures.pop(batch.id, None)
+        self._dispatchers[batch.device_id].finished(batch)
 
     def retry(self, outcome: BatchOutcome) -> None:
         """Run the batch again, or give it up. Blocks while the database does not answer: nothing may be forgotten.
@@ -233,7 +236,7 @@ class Retrier:
         runner = self._dispatchers[batch.device_id]
         if isinstance(outcome.error, ExecutorClosed):
             runner.stop_serving()
-            runner.finished(batch)
+            self.finished(batch)
             return
         self._failures[batch.id] += 1
         failures = self._failures[batch.id]
@@ -250,8 +253,7 @@ class Retrier:
                     hopeless=failures >= MAX_FAILURES,
                 )
             except LeaseLost:
-                self.settled(batch)
-                runner.finished(batch)
+                self.finished(batch)
                 return
             except Exception:  # noqa: BLE001 - a database that does not answer: the batch waits for it
                 _log.exception("retry_postponed", batch=batch.id)
@@ -263,7 +265,6 @@ class Retrier:
         if again is not None:
             runner.run_again(again)
             return
-        self.settled(batch)
-        runner.finished(batch)
+        self.finished(batch)
         self._notices.post({tenant_topic(member.job.tenant_id) for member in batch.members})
         self._notices.post([queue_topic(batch.device_id)])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from sqlalchemy import (
     URL,
@@ -24,7 +24,7 @@ from sqlalchemy import (
     make_url,
     select,
 )
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
@@ -95,10 +95,8 @@ class Database:
         with connection:
             try:
                 transaction = connection.begin()
-            except OperationalError as error:
-                if isinstance(error.orig, sqlite3.OperationalError):
-                    raise DatabaseBusy("another process held the write lock for too long") from error
-                raise
+            except sqlite3.OperationalError as error:
+                raise DatabaseBusy("another process held the write lock for too long") from error
             with transaction:
                 yield connection
 
@@ -158,7 +156,8 @@ def _sqlite_engine(url: URL, *, durable: bool, size: int, begin: str) -> Engine:
             connection.execute("PRAGMA query_only = ON")
 
     def start(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        raw: Any = connection.connection.driver_connection  # past SQLAlchemy: this runs for every read and every write
+        raw.execute(begin)
 
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", start)

@@ -109,7 +109,7 @@ def _bare(circuit: QuantumCircuit) -> QuantumCircuit:
 
 
 def _in_samples(circuit: QuantumCircuit, dt_s: float | None) -> QuantumCircuit:
-    """The same circuit with every delay in whole samples, nested blocks too; the circuit itself where nothing changes."""
+    """The same circuit with every delay in whole samples, nested blocks too; itself where nothing changes."""
     if not _other_units(circuit):
         return circuit
     fresh = circuit.copy_empty_like()

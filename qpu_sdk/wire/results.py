@@ -91,8 +91,9 @@ def decode_result(data: bytes) -> JobResult:
     Raises:
         MalformedPayload: the bytes are not a result of a version this package reads.
     """
-    document: Any = unpack(data)
-    if not isinstance(document, dict) or cast("dict[str, Any]", document).get("wire_version") != WIRE_VERSION:
+    unpacked: object = unpack(data)
+    document = cast("dict[str, Any]", unpacked) if isinstance(unpacked, dict) else {}
+    if document.get("wire_version") != WIRE_VERSION:
         raise MalformedPayload(f"not a version {WIRE_VERSION} result")
     try:
         return JobResult(

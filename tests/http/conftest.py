@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import re
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 import pytest
+from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
+from qiskit.circuit import Parameter
 
 from qpu_backend.bootstrap import build
 from qpu_backend.config import load_config
 from qpu_backend.domain.tenancy import Role
+from qpu_backend.http.problems import STATUS
 from qpu_backend.serving import HttpServer, ServerThread
+from qpu_sdk.wire.circuits import encode_bindings, encode_circuits
+from qpu_sdk.wire.models import QPY_VERSION_READ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
     from qpu_backend.bootstrap import Service
     from qpu_backend.domain.quota import Resource, Window
 
-MAX_BODY_BYTES = 200_000
+MAX_BODY_BYTES = 300_000
 """Small, so that a body over it is quick to send."""
 
 
@@ -41,7 +49,9 @@ class Running:
         self._cleanup = cleanup
         self._numbers = itertools.count(1)
 
-    def tenant(self, *, max_queued_jobs: int = 1000, limits: Mapping[tuple[Resource, Window], int] | None = None) -> str:
+    def tenant(
+        self, *, max_queued_jobs: int = 1000, limits: Mapping[tuple[Resource, Window], int] | None = None
+    ) -> str:
         """The name of a new tenant."""
         name = f"tenant-{next(self._numbers)}"
         self.service.administration.create_tenant(name, max_queued_jobs=max_queued_jobs, limits=limits)
@@ -107,3 +117,93 @@ def client(server: Running) -> httpx.Client:
 def operator(server: Running) -> httpx.Client:
     """An operator."""
     return server.new_client(Role.OPERATOR)
+
+
+class Orders:
+    """Bodies of ``POST /v1/jobs``, as JSON documents that a test may spoil."""
+
+    BACKEND = "eagle127:line-5"
+
+    def __init__(self, client: httpx.Client) -> None:
+        document = client.get(f"/v1/backends/{self.BACKEND}").json()
+        self.pairs = [tuple(gate["qubits"]) for gate in document["gates"] if gate["name"] == "ecr"]
+
+    def circuit(self, num_qubits: int = 5, name: str = "ghz-like") -> QuantumCircuit:
+        """Gates of the device in the directions it has, and a measurement of every qubit."""
+        circuit = QuantumCircuit(QuantumRegister(num_qubits), ClassicalRegister(num_qubits, "c"), name=name)
+        circuit.sx(range(num_qubits))
+        for pair in self.pairs:
+            if max(pair) < num_qubits:
+                circuit.ecr(*pair)
+        circuit.measure(range(num_qubits), range(num_qubits))
+        return circuit
+
+    def of(self, *circuits: QuantumCircuit, shots: int | None = 100, **changes: object) -> dict[str, Any]:
+        """A ``circuits`` job, one pub a circuit."""
+        payload = encode_circuits(circuits or [self.circuit()], QPY_VERSION_READ)
+        pubs = [{"circuit": index, "shots": shots} for index in range(max(1, len(circuits)))]
+        return self.raw(payload.data, pubs=pubs, **changes)
+
+    def raw(self, data: bytes, *, codec: str = "qpy+zlib", **changes: object) -> dict[str, Any]:
+        """A job over these bytes."""
+        return {
+            "backend": self.BACKEND,
+            "program": "circuits",
+            "circuits": {"codec": codec, "data": base64.b64encode(data).decode()},
+            "pubs": [{"circuit": 0, "shots": 100}],
+            **changes,
+        }
+
+    def slow(self) -> dict[str, Any]:
+        """A job that runs for some seconds: nine thousand executions."""
+        theta = Parameter("t")
+        circuit = QuantumCircuit(5, 5)
+        circuit.rz(theta, 0)
+        circuit.sx(range(5))
+        circuit.measure(range(5), range(5))
+        table = encode_bindings(np.linspace(0, 1, 3000).reshape(-1, 1)).model_dump(mode="json", by_alias=True)
+        return self.of(circuit, program="sampler") | {"pubs": [{"circuit": 0, "shots": 10, "bindings": table}]}
+
+    def submit(self, client: httpx.Client, document: dict[str, Any] | None = None, key: str | None = None) -> str:
+        """The id of a job that was accepted."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        response = client.post("/v1/jobs", json=self.of() if document is None else document, headers=headers)
+        assert response.status_code == 202, response.text
+        return response.json()["id"]
+
+    def finished(self, client: httpx.Client, job_id: str) -> dict[str, Any]:
+        """The job when it has ended, waiting by long poll."""
+        seen = 0
+        for _ in range(20):
+            page = client.get(f"/v1/jobs/{job_id}/events", params={"after": seen, "wait": 10}).json()
+            if page["final"]:
+                return client.get(f"/v1/jobs/{job_id}").json()
+            seen = page["events"][-1]["seq"] if page["events"] else seen
+        raise AssertionError(f"{job_id} does not end")
+
+
+def check_problem(response: httpx.Response, code: str) -> dict[str, Any]:
+    """The problem document, after everything was checked that every one of them must be."""
+    assert response.headers["Content-Type"] == "application/problem+json", response.text
+    document = response.json()
+    assert document["code"] == code, document
+    status, title = STATUS[code]
+    assert response.status_code == document["status"] == status
+    assert document["title"] == title
+    assert document["type"].endswith(code)
+    assert document["request_id"] == response.headers["X-Request-Id"]
+    assert len(response.content) < 2000
+    assert not re.search(r"Traceback|\.py\b|0x[0-9a-f]{8}", response.text)
+    return document
+
+
+@pytest.fixture(scope="session")
+def refused() -> Callable[[httpx.Response, str], dict[str, Any]]:
+    """Checks an answer that is a problem of this code, and gives its document."""
+    return check_problem
+
+
+@pytest.fixture(scope="session")
+def orders(server: Running) -> Orders:
+    """Bodies of submissions."""
+    return Orders(server.new_client())
