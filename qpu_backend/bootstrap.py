@@ -15,7 +15,7 @@ from qpu_backend.domain.tenancy import PrincipalId, Role, SystemScope, TenantId,
 from qpu_backend.engines.catalogue import read_device
 from qpu_backend.engines.decoded import DecodingLimits
 from qpu_backend.engines.decoding_pool import DecodingPool
-from qpu_backend.engines.executors import LocalExecutor, local_executor
+from qpu_backend.engines.executors import local_executor
 from qpu_backend.engines.invalid_circuit import DecodingUnavailable
 from qpu_backend.http.app import create_app
 from qpu_backend.http.auth import Authenticator
@@ -40,6 +40,7 @@ from qpu_sdk.wire.models import QPY_VERSION_READ
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from concurrent.futures import Executor
 
     from qpu_backend.config import DeviceSection, ServiceConfig
     from qpu_backend.domain.quota import Resource, Window
@@ -187,7 +188,7 @@ class Service:
         settler: Settler,
         dispatchers: Mapping[str, Dispatcher],
         decoding: DecodingPool,
-        executor: LocalExecutor,
+        executor: Executor,
         retrier: Retrier,
     ) -> None:
         self.database = database
@@ -229,8 +230,17 @@ class Service:
         self._log.info("service_stopped")
 
 
-def build(config: ServiceConfig, *, durable: bool = True, clock: WallClock | None = None) -> Service:
-    """Put a service together. Nothing runs before :meth:`Service.start`."""
+def build(
+    config: ServiceConfig, *, durable: bool = True, clock: WallClock | None = None, executor: Executor | None = None
+) -> Service:
+    """Put a service together. Nothing runs before :meth:`Service.start`.
+
+    Args:
+        config: what the operator set.
+        durable: whether a committed transaction survives a power cut.
+        clock: where wall time comes from; the machine's by default.
+        executor: where circuits are simulated; by default worker processes on this machine. The service shuts it down.
+    """
     clock = clock or SystemClock()
     database = open_database(config, durable=durable)
     pepper = read_pepper(config)
@@ -255,7 +265,7 @@ def build(config: ServiceConfig, *, durable: bool = True, clock: WallClock | Non
             max_operations=limits.max_operations,
         ),
     )
-    executor = local_executor(config.workers)
+    executor = executor or local_executor(config.workers)
     execution = Execution(executor, config.workers)
     dispatchers: dict[str, Dispatcher] = {}
     retrier = Retrier(database, SYSTEM, clock, notices, dispatchers)

@@ -28,7 +28,7 @@ from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.observables import PauliTerm
 from qpu_backend.domain.quota import Resource
 from qpu_backend.engines.decoded import DecodingRequest, PubBinding
-from qpu_backend.pipeline.notices import queue_topic, tenant_topic
+from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic
 from qpu_backend.stores import access, blobs, devices, events, fairness, jobs, money, quota
 from qpu_backend.stores.errors import IdempotencyKeyTaken, MissingRow
 from qpu_backend.stores.ids import new_id
@@ -123,7 +123,8 @@ class Admission:
                 raise
             row, replayed = _same_job(twin, prepared, error.key), True
         if not replayed:
-            self._notices.post([queue_topic(row.device_id), tenant_topic(row.tenant_id)])
+            self._notices.post([queue_topic(row.device_id)])
+            self._notices.post([tenant_topic(row.tenant_id)], within_s=UNHURRIED_S)
             self._metrics.jobs_admitted.labels(device=row.device_id).inc()
             self._log.info("job_admitted", tenant=row.tenant_id, job=row.id, device=row.device_id, shots=row.shots)
         return row, replayed

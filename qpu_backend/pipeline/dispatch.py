@@ -17,7 +17,7 @@ from qpu_backend.domain.planning import Plan, QueuedJob, View, Wait, plan
 from qpu_backend.domain.programs import Program
 from qpu_backend.pipeline.batching import Batch, Unplaceable, assemble
 from qpu_backend.pipeline.endings import fail_jobs
-from qpu_backend.pipeline.notices import queue_topic, tenant_topic
+from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic
 from qpu_backend.pipeline.recovery import recover
 from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs
 from qpu_backend.stores.errors import LeaseLost, MissingRow
@@ -244,7 +244,7 @@ class Dispatcher:
         self._metrics.batch_jobs.labels(device=self._device_id).observe(len(members))
         self._log.info("batch_committed", device=self._device_id, batch=batch.id, jobs=len(members))
         self._start(batch)
-        self._notices.post({tenant_topic(member.job.tenant_id) for member in members})
+        self._notices.post({tenant_topic(member.job.tenant_id) for member in members}, within_s=UNHURRIED_S)
         return True
 
     def _store(self, batch: Batch, view: View, decision: Plan) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -18,52 +18,79 @@ if TYPE_CHECKING:
 from contextlib import contextmanager, suppress
 
 
+class _Route:
+    """A route that waits on its event loop."""
+
+    def __init__(self) -> None:
+        self.hint = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._expected = False
+
+    def wake(self, within_s: float) -> None:
+        """Set the hint, at once or soon; from any thread, under the board's lock."""
+        with suppress(RuntimeError):  # the loop has closed: nobody waits there any more
+            if not within_s:
+                self._loop.call_soon_threadsafe(self.hint.set)
+            elif not self._expected:
+                self._expected = True
+                self._loop.call_soon_threadsafe(self._loop.call_later, within_s, self._late)
+
+    def _late(self) -> None:
+        self._expected = False
+        self.hint.set()
+
+
 class NoticeBoard:
     """Hints about topics: a tenant's events, a device's queue."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._async_waiters: defaultdict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = defaultdict(set)
-        self._thread_waiters: defaultdict[str, set[threading.Event]] = defaultdict(set)
+        self._routes: defaultdict[str, set[_Route]] = defaultdict(set)
+        self._threads: defaultdict[str, set[threading.Event]] = defaultdict(set)
         self._closed = False
 
-    def post(self, topics: Iterable[str]) -> None:
-        """Wake everybody who waits for one of the topics. Any thread may call this."""
+    def post(self, topics: Iterable[str], *, within_s: float = 0.0) -> None:
+        """Wake everybody who waits for one of the topics. Any thread may call this.
+
+        Args:
+            topics: what changed.
+            within_s: how late a waiting route may hear of it. News that nobody acts on (a job is running now) may come
+                with what follows it, instead of costing every job another read while it is being run.
+        """
         with self._lock:
             for topic in topics:
-                for waiter in self._thread_waiters.get(topic, ()):
+                for waiter in self._threads.get(topic, ()):
                     waiter.set()
-                for loop, event in self._async_waiters.get(topic, ()):
-                    with suppress(RuntimeError):  # the loop has been closed
-                        loop.call_soon_threadsafe(event.set)
+                for route in self._routes.get(topic, ()):
+                    route.wake(within_s)
 
     @contextmanager
     def watch_async(self, topic: str) -> Generator[asyncio.Event]:
         """An event of the running loop, set at every hint while the block lasts."""
-        waiter = (asyncio.get_running_loop(), asyncio.Event())
+        route = _Route()
         with self._lock:
-            self._async_waiters[topic].add(waiter)
+            self._routes[topic].add(route)
             if self._closed:
-                waiter[1].set()
+                route.hint.set()
         try:
-            yield waiter[1]
+            yield route.hint
         finally:
             with self._lock:
-                self._async_waiters[topic].discard(waiter)
-                if not self._async_waiters[topic]:
-                    del self._async_waiters[topic]
+                self._routes[topic].discard(route)
+                if not self._routes[topic]:
+                    del self._routes[topic]
 
     @contextmanager
     def watch(self, topic: str) -> Generator[threading.Event]:
         """A thread's event, set at every hint while the block lasts."""
         waiter = threading.Event()
         with self._lock:
-            self._thread_waiters[topic].add(waiter)
+            self._threads[topic].add(waiter)
         try:
             yield waiter
         finally:
             with self._lock:
-                self._thread_waiters[topic].discard(waiter)
+                self._threads[topic].discard(waiter)
 
     @property
     def closed(self) -> bool:
@@ -74,7 +101,7 @@ class NoticeBoard:
         """Wake everybody, for the last time."""
         with self._lock:
             self._closed = True
-            topics = {*self._async_waiters, *self._thread_waiters}
+            topics = {*self._routes, *self._threads}
         self.post(topics)
 
 
@@ -86,3 +113,7 @@ def tenant_topic(tenant_id: str) -> str:
 def queue_topic(device_id: str) -> str:
     """The topic of a device's queue."""
     return f"queue:{device_id}"
+
+
+UNHURRIED_S: Final = 0.05
+"""How late a waiting client may hear that its job was admitted or has started."""

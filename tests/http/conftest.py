@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import re
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -98,6 +98,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The service that these tests share."""
     with running(tmp_path_factory.mktemp("qpu")) as shared:
         yield shared
+
+
+@pytest.fixture(scope="session")
+def running_in() -> Callable[..., AbstractContextManager[Running]]:
+    """A service in a folder, for the length of a ``with``."""
+    return running
 
 
 @pytest.fixture

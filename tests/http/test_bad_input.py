@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import math
@@ -112,7 +111,11 @@ BAD: dict[str, tuple[Callable[[Any], Any], str, str | None]] = {
     # --- circuits that are not this device's
     "nobody's gate": (lambda o: o.of(only(lambda c: c.h(0))), "unsupported_instruction", "circuits.data"),
     "another device's gate": (lambda o: o.of(only(lambda c: c.cz(0, 1))), "not_isa", "circuits[0]"),
-    "no device's gate": (lambda o: o.of(only(lambda c: c.unitary(np.eye(8), [0, 1, 2]))), "unsupported_instruction", "circuits.data"),
+    "no device's gate": (
+        lambda o: o.of(only(lambda c: c.unitary(np.eye(8), [0, 1, 2]))),
+        "unsupported_instruction",
+        "circuits.data",
+    ),
     "wrong direction": (backwards, "not_isa", "circuits[0]"),
     "not coupled": (lambda o: o.of(only(lambda c: c.ecr(0, 4))), "not_isa", "circuits[0]"),
     "unknown qubit": (lambda o: o.of(only(lambda c: c.x(5), num_qubits=6)), "not_isa", "circuits[0]"),
@@ -149,7 +152,11 @@ BAD: dict[str, tuple[Callable[[Any], Any], str, str | None]] = {
     "shots beyond every integer": (lambda o: o.of(shots=10**30), "limit_exceeded", "pubs.0.shots"),
     "half a shot": (lambda o: o.of(shots=0.5), "invalid_request", "pubs.0.shots"),
     "no pubs": (lambda o: changed(o.of(), pubs=[]), "invalid_request", "pubs"),
-    "a pub of no circuit": (lambda o: with_pub(o.of(program="sampler"), circuit=7), "invalid_request", "pubs.0.circuit"),
+    "a pub of no circuit": (
+        lambda o: with_pub(o.of(program="sampler"), circuit=7),
+        "invalid_request",
+        "pubs.0.circuit",
+    ),
     "a pub of circuit 2^70": (lambda o: with_pub(o.of(), circuit=2**70), "invalid_request", "pubs.0.circuit"),
     "two pubs of one circuit": (lambda o: changed(o.of(), pubs=o.of()["pubs"] * 2), "invalid_request", "pubs"),
     "too many executions": (
@@ -186,12 +193,20 @@ BAD: dict[str, tuple[Callable[[Any], Any], str, str | None]] = {
         "pubs.0.observables",
     ),
     "a precision nobody reaches": (lambda o: estimating(o, precision=1e-300), "limit_exceeded", "pubs.0.precision"),
-    "observables of a sampler": (lambda o: estimating(o) | {"program": "sampler"}, "invalid_request", "pubs.0.observables"),
+    "observables of a sampler": (
+        lambda o: estimating(o) | {"program": "sampler"},
+        "invalid_request",
+        "pubs.0.observables",
+    ),
     # --- the rest of the document
     "unknown field": (lambda o: o.of(colour="blue"), "invalid_request", "colour"),
     "unknown option": (lambda o: with_options(o, speed=11), "invalid_request", "options.speed"),
     "unknown version": (lambda o: o.of(wire_version=2), "invalid_request", "wire_version"),
-    "unknown codec": (lambda o: changed(o.of(), circuits={"codec": "pickle", "data": ""}), "invalid_request", "circuits.codec"),
+    "unknown codec": (
+        lambda o: changed(o.of(), circuits={"codec": "pickle", "data": ""}),
+        "invalid_request",
+        "circuits.codec",
+    ),
     "unknown backend": (lambda o: o.of(backend="osprey"), "unknown_backend", "backend"),
     "unknown shape": (lambda o: o.of(backend="eagle127:star-5"), "unknown_backend", "backend"),
     "a name with a NUL": (lambda o: o.of(backend="eagle\0"), "invalid_request", "backend"),
@@ -201,7 +216,11 @@ BAD: dict[str, tuple[Callable[[Any], Any], str, str | None]] = {
     "a cap beyond every integer": (lambda o: o.of(max_cost_micro=10**30), "invalid_request", "max_cost_micro"),
     "IQ points": (lambda o: with_options(o, meas_level=1), "invalid_request", "options.meas_level"),
     "no initialisation": (lambda o: with_options(o, init_qubits=False), "invalid_request", "options.init_qubits"),
-    "a repetition delay of an hour": (lambda o: with_options(o, rep_delay_us=3.6e9), "invalid_request", "options.rep_delay_us"),
+    "a repetition delay of an hour": (
+        lambda o: with_options(o, rep_delay_us=3.6e9),
+        "invalid_request",
+        "options.rep_delay_us",
+    ),
     "a long name for nothing": (lambda o: o.of(**{"x" * 50_000: 1}), "invalid_request", None),
     "a list": (lambda _: [1, 2, 3], "invalid_request", None),
     "deep nesting": (lambda o: changed(o.of(), pubs=json.loads("[" * 150 + "]" * 150)), "invalid_request", None),
@@ -226,7 +245,9 @@ def test_a_bad_job_is_a_problem_that_names_the_field_and_stores_nothing(client, 
     assert client.get("/v1/jobs").json()["jobs"] == []
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"null", b"\xff\xfe", b'{"backend": NaN}', b"\0" * 1000, b'"' + b"a" * 999])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"null", b"\xff\xfe", b'{"backend": NaN}', b"\0" * 1000, b'"' + b"a" * 999]
+)
 def test_a_body_that_is_no_json_document_is_a_problem(client, refused, body):
     refused(client.post("/v1/jobs", content=body), "invalid_request")
 
@@ -245,7 +266,7 @@ def test_a_mutated_document_is_refused_or_is_another_good_circuit(client, orders
 
 
 def test_register_names_that_are_words_of_numpy_are_only_names(client, orders):
-    names = "shape values keys items ndim size".split()
+    names = ["shape", "values", "keys", "items", "ndim", "size"]
     circuit = QuantumCircuit(5)
     for qubit, name in enumerate(names[:5]):
         circuit.sx(qubit)

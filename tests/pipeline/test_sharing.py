@@ -1,0 +1,123 @@
+"""Who runs beside whom: one chip, many tenants, on both databases."""
+
+from __future__ import annotations
+
+import itertools
+
+from qpu_backend.domain.jobs import JobState
+
+
+def neighbours_of(region, lab):
+    topology = lab.service.door.fleet.calibrated("eagle127").model.topology
+    return {other for qubit in region for other in topology.neighbours(qubit)}
+
+
+def test_identical_circuits_of_two_tenants_share_one_batch_in_disjoint_regions(either_lab, make):
+    lab = either_lab
+    with lab.queueing():
+        ids = [lab.submit(lab.tenant(), make.sample(make.ghz(), shots=200)) for _ in range(2)]
+    assert [row.state for row in lab.ended(*ids)] == [JobState.DONE] * 2
+    (ran,) = lab.batches(*ids)
+    assert sorted(ran.job_ids) == sorted(ids)
+    mine, theirs = (set(placement.region) for placement in ran.placements)
+    assert len(mine) == len(theirs) == 5
+    assert not mine & theirs
+    assert not neighbours_of(mine, lab) & theirs
+    assert [placement.co_tenants for placement in ran.placements] == ["1-3", "1-3"]
+    lab.check_books()
+
+
+def test_pinned_jobs_on_the_same_qubits_take_turns(either_lab, make):
+    lab = either_lab
+    with lab.queueing():
+        ids = [lab.submit(lab.tenant(), make.sample(make.pinned(0, 1, 2), backend="eagle127")) for _ in range(2)]
+    lab.ended(*ids)
+    first, second = lab.batches(*ids)
+    assert [first.job_ids, second.job_ids] == [[ids[0]], [ids[1]]]
+    assert first.placements[0].region == second.placements[0].region == [0, 1, 2]
+    assert second.batch.device_start_us >= first.batch.device_start_us + first.batch.device_us
+
+
+def test_pinned_jobs_that_touch_do_not_share_either(either_lab, make):
+    lab = either_lab
+    with lab.queueing():
+        ids = [
+            lab.submit(lab.tenant(), make.sample(make.pinned(*qubits), backend="eagle127"))
+            for qubits in ((0, 1), (2, 3), (5, 6))
+        ]
+    lab.ended(*ids)
+    first, second = lab.batches(*ids)
+    assert [set(first.job_ids), set(second.job_ids)] == [{ids[0], ids[2]}, {ids[1]}]
+
+
+def test_an_exclusive_job_has_the_chip_for_itself(either_lab, make):
+    lab = either_lab
+    alone = make.sample(make.ghz(), isolation="exclusive")
+    scopes = [lab.tenant() for _ in range(3)]
+    with lab.queueing():
+        ids = [lab.submit(scope, order) for scope, order in zip(scopes, (None, alone, None), strict=True)]
+    lab.ended(*ids)
+    assert sorted(sorted(ran.job_ids) for ran in lab.batches(*ids)) == sorted([sorted([ids[0], ids[2]]), [ids[1]]])
+    shared, exclusive = lab.usage(scopes[0], ids[0]), lab.usage(scopes[1], ids[1])
+    assert exclusive.footprint_qubits > 100
+    assert exclusive.price_micro > 5 * shared.price_micro
+
+
+def test_device_time_only_moves_forward_and_is_the_sum_of_the_batches(either_lab, make):
+    lab = either_lab
+    ids = [lab.submit(lab.tenant(), make.sample(make.ghz(), shots=shots)) for shots in (10, 500, 40)]
+    lab.ended(*ids)
+    time_us = 0
+    for ran in lab.batches():
+        assert ran.batch.device_start_us == time_us
+        assert ran.batch.device_us > 0
+        time_us += ran.batch.device_us
+    assert lab.device().device_time_us == time_us
+
+
+def test_a_tenant_with_three_times_the_weight_gets_three_times_the_service(lab, make):
+    """Backlogged with jobs that cannot share (the same qubits), served strictly by tag."""
+    light, heavy = lab.tenant(weight=100), lab.tenant(weight=300)
+    order = make.sample(make.pinned(0, 1), backend="eagle127", shots=10)
+    with lab.queueing():
+        ids = {lab.submit(scope, order): scope for _ in range(24) for scope in (light, heavy)}
+    lab.ended(*ids)
+    owners = [ids[ran.job_ids[0]] for ran in lab.batches(*ids)]
+    assert len(owners) == 48
+    for served in (8, 16, 32):  # as long as both are backlogged; one job of either is the bound
+        share = owners[:served].count(heavy)
+        assert abs(share - 0.75 * served) <= 1, (served, share)
+
+
+def test_jobs_of_one_tenant_run_in_the_order_they_came(lab, make):
+    scope = lab.tenant()
+    order = make.sample(make.pinned(4, 5), backend="eagle127", shots=10)
+    with lab.queueing():
+        ids = [lab.submit(scope, order) for _ in range(8)]
+    lab.ended(*ids)
+    assert [ran.job_ids for ran in lab.batches(*ids)] == [[job_id] for job_id in ids]
+
+
+def test_a_newcomer_does_not_wait_for_a_backlog(lab, make):
+    order = make.sample(make.pinned(4, 5), backend="eagle127", shots=10)
+    first, second = lab.tenant(), lab.tenant()
+    with lab.queueing():
+        backlog = [lab.submit(first, order) for _ in range(10)]
+        late = lab.submit(second, order)
+    lab.ended(*backlog, late)
+    turn = [late in ran.job_ids for ran in lab.batches(*backlog, late)].index(True)
+    assert turn <= 1
+
+
+def test_many_jobs_of_many_tenants_never_overlap(lab, make):
+    scopes = [lab.tenant() for _ in range(4)]
+    with lab.queueing():
+        ids = [lab.submit(scope, make.sample(make.ghz(), shots=20)) for scope in scopes for _ in range(8)]
+    lab.ended(*ids)
+    ran = lab.batches(*ids)
+    assert len(ran) < 6
+    for one in ran:
+        for a, b in itertools.combinations(one.placements, 2):
+            assert not set(a.region) & set(b.region)
+            assert not neighbours_of(a.region, lab) & set(b.region)
+    lab.check_books()
