@@ -14,7 +14,6 @@ import numpy as np
 from qpu_backend.domain.backends import line_length, line_pairs
 from qpu_backend.domain.placement import EmbeddingTable
 from qpu_backend.physics.circuit import ONE_QUBIT_GATES, TWO_QUBIT_GATES, Op
-from qpu_backend.physics.fidelity import LogErrors
 from qpu_backend.physics.snapshot import GateProperties, QubitProperties, Snapshot
 from qpu_backend.physics.topology import line_embeddings, mask_of
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qpu_backend.physics.device import DeviceModel
+    from qpu_backend.physics.fidelity import LogErrors
 
 Spread = dict[str, tuple[float, float]]
 """Quantity → its 10th and 90th percentile over the regions."""
@@ -46,6 +46,11 @@ class Shape:
     snapshot: Snapshot
     regions: int
     spread: Spread
+
+    @property
+    def usual_qubits_with_buffer(self) -> int:
+        """Median over the places of how many qubits a region and its neighbours are."""
+        return round(float(np.median(np.bitwise_count(self.table.closed_words).sum(axis=0))))
 
 
 def shape_of(name: str, model: DeviceModel, snapshot: Snapshot, errors: LogErrors) -> Shape:

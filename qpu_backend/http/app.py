@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
+from starlette.requests import ClientDisconnect
 
 from qpu_backend.http import devices, events, health, jobs, operations, usage
 from qpu_backend.http.problems import MEDIA_TYPE, ProblemError, crash_problem, install, problem
@@ -104,6 +105,8 @@ class RequestGate:
                 await problem("body_too_large", detail, request_id=request_id)(scope, receive, stamped)
             else:
                 await self._app(scope, counted, stamped)
+        except ClientDisconnect:
+            self._log.info("client_left", request_id=request_id, path=scope["path"])
         except Exception:
             self._log.exception("request_failed", request_id=request_id, path=scope["path"])
             if started:

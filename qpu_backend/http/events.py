@@ -62,6 +62,8 @@ async def job_events(
             if page or left <= 0 or door.notices.closed or await _finished(door, scope, job_id, seen):
                 break
             await _hinted(hint, min(left, _REREAD_S))
+            if await request.is_disconnected():  # nobody cancels a route that does not stream
+                break
     final = any(event.state.final for event in page) or await _finished(door, scope, job_id, seen)
     return Response(EventPage(events=page, final=final).model_dump_json(), media_type="application/json")
 

@@ -70,6 +70,7 @@ class Prepared:
     canonical_digest: str
     device_us: int
     occupied_qubits: int
+    fairness_qubits: int
 
 
 class Admission:
@@ -166,6 +167,7 @@ class Admission:
             canonical_digest=programs.canonical_digest(order.program.value, decoded.circuits, specs, identity),
             device_us=backend.stand_alone_us(footprint),
             occupied_qubits=backend.occupied_qubits(footprint, order.options.isolation),
+            fairness_qubits=backend.expected_qubits(footprint, order.options.isolation),
         )
 
     def _enqueue(
@@ -197,7 +199,7 @@ class Admission:
                 Resource.SPEND_MICRO: price_micro,
             }
             reservation = quota.reserve(connection, scope, asked, now_us)
-            cost = prepared.device_us * prepared.occupied_qubits
+            cost = prepared.device_us * prepared.fairness_qubits
             previous = fairness.lock_finish_tag(connection, scope, device_id)
             unfinished = jobs.count_unfinished(connection, scope)  # under that lock: concurrent twins are counted
             if unfinished >= tenant.max_queued_jobs:

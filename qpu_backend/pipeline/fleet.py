@@ -148,6 +148,16 @@ class Backend:
         rep_delay_ns = default_ns if footprint.rep_delay_ns is None else footprint.rep_delay_ns
         return stand_alone_us(round(1e6 * timing.overhead_s), rep_delay_ns, footprint.needs)
 
+    def expected_qubits(self, footprint: Footprint, isolation: Isolation) -> int:
+        """Qubits the job is expected to be charged for in fairness: its region and, where the device keeps one, a buffer."""
+        occupied = self.occupied_qubits(footprint, isolation)
+        if isolation is Isolation.EXCLUSIVE or not self.calibrated.policy.buffer:
+            return occupied
+        if self.shape is not None:
+            return self.shape.usual_qubits_with_buffer
+        mask = mask_of(footprint.qubits)
+        return (self.calibrated.usable_mask & (mask | self.model.topology.neighbour_mask(mask))).bit_count()
+
     def occupied_qubits(self, footprint: Footprint, isolation: Isolation) -> int:
         """Qubits nobody else can use meanwhile: the region; the whole chip for an exclusive job."""
         if isolation is Isolation.EXCLUSIVE:

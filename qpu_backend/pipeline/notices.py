@@ -93,6 +93,12 @@ class NoticeBoard:
                 self._threads[topic].discard(waiter)
 
     @property
+    def waiting(self) -> int:
+        """How many routes wait: none for a client that has left."""
+        with self._lock:
+            return sum(len(routes) for routes in self._routes.values())
+
+    @property
     def closed(self) -> bool:
         """Whether the service is going away, so that open streams end."""
         return self._closed

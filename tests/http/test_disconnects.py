@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.http.conftest import Running
+    from collections.abc import Callable, Iterator
 
 
-def connect(server: Running) -> socket.socket:
+def connect(server) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=20)
 
 
-def head(server: Running, key: str, request: str = "POST /v1/jobs", **headers: object) -> bytes:
+def head(key: str, request: str = "POST /v1/jobs", **headers: object) -> bytes:
     lines = [f"{request} HTTP/1.1", "Host: qpu", f"Authorization: Bearer {key}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
@@ -36,6 +34,14 @@ def answer(connection: socket.socket) -> tuple[int, dict]:
         received += piece
     top, _, body = received.partition(b"\r\n\r\n")
     return int(top.split()[1]), json.loads(body)
+
+
+def came_true(condition: Callable[[], bool]) -> bool:
+    """Whether it is so within some seconds."""
+    deadline = time.monotonic() + 20
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
 
 
 def hang_up(connection: socket.socket) -> None:
@@ -63,7 +69,7 @@ def alone(server, key, orders) -> Iterator:
 @pytest.mark.parametrize("size", ["300001", "99999999999999"])
 def test_a_declared_body_over_the_limit_is_refused_before_it_is_sent(server, key, size):
     with connect(server) as connection:
-        connection.sendall(head(server, key, Content_Length=size))
+        connection.sendall(head(key, Content_Length=size))
         status, problem = answer(connection)
     assert (status, problem["code"]) == (413, "body_too_large")
     assert "300000 bytes" in problem["detail"]
@@ -72,7 +78,7 @@ def test_a_declared_body_over_the_limit_is_refused_before_it_is_sent(server, key
 @pytest.mark.usefixtures("alone")
 def test_a_chunked_body_over_the_limit_is_refused_while_it_arrives(server, key):
     with connect(server) as connection:
-        connection.sendall(head(server, key, Transfer_Encoding="chunked"))
+        connection.sendall(head(key, Transfer_Encoding="chunked"))
         for _ in range(31):
             connection.sendall(b"2710\r\n" + b" " * 10_000 + b"\r\n")
         status, problem = answer(connection)  # no last chunk was sent
@@ -92,14 +98,14 @@ def test_a_client_that_leaves_in_the_middle_of_a_request_leaves_nothing(server, 
     body = json.dumps(orders.of()).encode()
     for leave in (socket.socket.close, hang_up):
         connection = connect(server)
-        connection.sendall(head(server, key, Content_Length=len(body)) + body[:sent])
+        connection.sendall(head(key, Content_Length=len(body)) + body[:sent])
         leave(connection)
 
 
 def test_a_client_that_leaves_before_the_answer_finds_its_job_by_its_key(server, key, orders):
     body = json.dumps(orders.of()).encode()
     connection = connect(server)
-    connection.sendall(head(server, key, Content_Length=len(body), Idempotency_Key="mine") + body)
+    connection.sendall(head(key, Content_Length=len(body), Idempotency_Key="mine") + body)
     hang_up(connection)
     client = server.client(key)
     job_id = orders.submit(client, json.loads(body), key="mine")
@@ -107,23 +113,20 @@ def test_a_client_that_leaves_before_the_answer_finds_its_job_by_its_key(server,
     assert orders.finished(client, job_id)["state"] == "done"
 
 
-@pytest.mark.parametrize("path", ["/v1/events", "/v1/jobs/{}/events?wait=60&after=99"])
-def test_clients_that_leave_a_stream_are_forgotten(server, key, orders, path):
-    notices = server.service.door.notices
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/jobs/{}/events", "/v1/jobs/{}/events?wait=60"])
+def test_clients_that_leave_while_they_wait_are_forgotten(own_server, orders, path):
+    server = own_server()
+    server.service.administration.set_operational("eagle127", operational=False, status_msg="closed")
+    key, notices = server.key(server.tenant()), server.service.door.notices
     path = path.format(orders.submit(server.client(key)))
-    orders.finished(server.client(key), path.split("/")[3]) if "jobs" in path else None
-    before = sum(map(len, notices._async_waiters.values()))
     connections = [connect(server) for _ in range(5)]
     for connection in connections:
-        connection.sendall(head(server, key, f"GET {path}", Accept="text/event-stream"))
-        if "wait" not in path:
-            assert b"200 OK" in connection.recv(65536)
+        accept = "*/*" if "wait" in path else "text/event-stream"
+        connection.sendall(head(key, f"GET {path}", Accept=accept, Last_Event_ID=1))
+    assert came_true(lambda: notices.waiting == 5)
     for connection in connections:
         hang_up(connection)
-    deadline = time.monotonic() + 20
-    while sum(map(len, notices._async_waiters.values())) > before and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert sum(map(len, notices._async_waiters.values())) <= before
+    assert came_true(lambda: notices.waiting == 0)
 
 
 @pytest.mark.usefixtures("alone")
@@ -154,7 +157,7 @@ def test_bytes_that_are_no_request_are_refused(server, nonsense):
 def test_a_reset_in_the_middle_of_the_answer_is_survived(server, key):
     for _ in range(3):
         connection = connect(server)
-        connection.sendall(head(server, key, "GET /v1/backends/eagle127") * 3)
+        connection.sendall(head(key, "GET /v1/backends/eagle127") * 3)
         connection.recv(10)
         hang_up(connection)
     assert server.client(key).get("/healthz").json() == {"status": "alive"}
