@@ -1,8 +1,8 @@
 """Who may do what: tenants, principals, roles, and the proofs that a question about them was asked.
 
 A :class:`TenantScope` says "this request has been authenticated as this principal of this tenant". A
-:class:`SystemScope` says "this is the service itself". Stores accept nothing else, so a query that forgot its tenant does
-not type-check. They are made only in ``http/auth.py`` and ``bootstrap.py``; an architecture test checks that.
+:class:`SystemScope` says "this is the service itself". Stores accept nothing else, so a query that forgot its tenant
+does not type-check. They are made only in ``http/auth.py`` and ``bootstrap.py``; an architecture test checks that.
 """
 
 from __future__ import annotations

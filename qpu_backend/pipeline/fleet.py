@@ -149,7 +149,7 @@ class Backend:
         return stand_alone_us(round(1e6 * timing.overhead_s), rep_delay_ns, footprint.needs)
 
     def expected_qubits(self, footprint: Footprint, isolation: Isolation) -> int:
-        """Qubits the job is expected to be charged for in fairness: its region and, where the device keeps one, a buffer."""
+        """Qubits that fairness will charge it for, as far as is known: its region and, where there is one, a buffer."""
         occupied = self.occupied_qubits(footprint, isolation)
         if isolation is Isolation.EXCLUSIVE or not self.calibrated.policy.buffer:
             return occupied
