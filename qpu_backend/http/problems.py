@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI, Request
 
-    from qpu_backend.http.door import Door
+    from qpu_backend.pipeline.clocks import WallClock
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -176,8 +176,8 @@ def _retry_after_s(request: Request, error: Exception, code: str) -> float | Non
         return error.retry_after_s
     retry_at_us = error.retry_at_us if isinstance(error, DomainError) else None
     if retry_at_us is not None:
-        door: Door = request.app.state.door
-        return max(0.0, (retry_at_us - door.clock.now_us()) / 1e6)
+        clock: WallClock = request.app.state.door.clock
+        return max(0.0, (retry_at_us - clock.now_us()) / 1e6)
     return _TRY_AGAIN_S.get(code)
 
 

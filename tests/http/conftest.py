@@ -19,6 +19,7 @@ from qpu_backend.config import load_config
 from qpu_backend.domain.tenancy import Role
 from qpu_backend.http.problems import STATUS
 from qpu_backend.serving import HttpServer, ServerThread
+from qpu_backend.telemetry.logs import configure_logs
 from qpu_sdk.wire.circuits import encode_bindings, encode_circuits
 from qpu_sdk.wire.models import QPY_VERSION_READ
 
@@ -63,6 +64,11 @@ class Running:
             tenant, principal=role.value, role=role, expires_at_us=expires_at_us
         )
 
+    def revoke(self, tenant: str) -> None:
+        """Revoke every key of the tenant."""
+        for key, _ in self.service.administration.keys(tenant):
+            assert self.service.administration.revoke_key(key.id)
+
     def client(self, key: str | None) -> httpx.Client:
         """A client over the Unix socket, closed together with the service."""
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
@@ -96,6 +102,7 @@ def running(folder: Path, **settings: object) -> Iterator[Running]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The service that these tests share."""
+    configure_logs("error")
     with running(tmp_path_factory.mktemp("qpu")) as shared:
         yield shared
 

@@ -139,7 +139,7 @@ BAD: dict[str, tuple[Callable[[Any], Any], str, str | None]] = {
     "qasm: nonsense": (lambda o: qasm(o, "this is no program"), "invalid_circuit", "circuits.data"),
     "qasm: a million qubits": (lambda o: qasm(o, "OPENQASM 3.0; qubit[1000000] q;"), "limit_exceeded", "circuits.data"),
     "qasm: no list": (lambda o: o.raw(b'"OPENQASM 3.0;"', codec="qasm3"), "invalid_circuit", "circuits.data"),
-    "qasm: empty list": (lambda o: qasm(o), "invalid_circuit", "circuits.data"),
+    "qasm: empty list": (qasm, "invalid_circuit", "circuits.data"),
     "qasm: an endless loop": (
         lambda o: qasm(o, "OPENQASM 3.0; bit b; qubit q; while (!b) { b = measure q; }"),
         "unsupported_instruction",

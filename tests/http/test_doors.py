@@ -137,9 +137,8 @@ def test_the_events_of_a_foreign_job_are_not_found_in_either_form(street, refuse
 @pytest.fixture(scope="session")
 def bad_keys(server) -> dict[str, str | None]:
     tenant = server.tenant()
-    service = server.service
     revoked = server.key(tenant, Role.OPERATOR)
-    assert service.administration.revoke_key(service.administration.keys(tenant)[0].id)
+    server.revoke(tenant)
     good = server.key(tenant, Role.OPERATOR)
     return {
         "none": None,
@@ -178,8 +177,7 @@ def test_a_revoked_key_stops_within_a_second(server, refused):
     tenant = server.tenant()
     client = server.client(server.key(tenant))
     assert client.get("/v1/usage").status_code == 200
-    administration = server.service.administration
-    assert administration.revoke_key(administration.keys(tenant)[0].id)
+    server.revoke(tenant)
     time.sleep(1.0)
     refused(client.get("/v1/usage"), "unauthenticated")
 

@@ -15,19 +15,17 @@ from qpu_sdk.wire.models import RESULT_MEDIA_TYPE
 from qpu_sdk.wire.results import decode_result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import httpx
 
 KEY = "Idempotency-Key"
 
 
 @pytest.fixture
-def closed_device(own_server) -> Iterator:
+def closed_device(own_server):
     """A service whose device starts no batch: what is submitted waits."""
     server = own_server()
     server.service.administration.set_operational("eagle127", operational=False, status_msg="closed for this test")
-    yield server
+    return server
 
 
 # --- idempotency --------------------------------------------------------------------------------------------------
@@ -77,7 +75,7 @@ def test_a_key_belongs_to_its_principal(server, orders):
     assert len({orders.submit(one, key="k") for one in (member, admin, stranger)}) == 3
 
 
-def test_concurrent_twins_make_one_job(server, client, orders):
+def test_concurrent_twins_make_one_job(client, orders):
     bodies = [json.dumps(orders.of(orders.circuit(name=f"twin {index % 2}"))) for index in range(8)]
 
     def submit(body: str) -> httpx.Response:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 from sqlalchemy import select
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
+
     from qpu_backend.bootstrap import Service
     from qpu_backend.domain.tenancy import TenantScope
     from qpu_backend.pipeline.clocks import WallClock
@@ -49,42 +50,50 @@ _PATIENCE_S = 60.0
 class Workers(Executor):
     """Workers in threads of the test: the same function on the same bytes, and a hand on the tap.
 
-    As with a pool of processes, when one worker dies everything that is being computed fails with it.
+    As with a pool of processes, when one worker dies everything that is being computed fails with it. The worst case
+    is the rule here: whatever is computed beside a poisonous job is still being computed when that ends its worker.
 
     Attributes:
         gate: closed (cleared), it keeps calls from being computed.
         poison: seeds of jobs that end the worker they run on.
-        calls: the seeds that each call brought, in order.
+        calls: how many there were.
     """
 
-    def __init__(self, workers: int = 2) -> None:
+    def __init__(self) -> None:
         self.gate = threading.Event()
         self.gate.set()
         self.poison: set[int] = set()
-        self.calls: list[tuple[int, ...]] = []
-        self._threads = ThreadPoolExecutor(workers)
+        self.calls = 0
+        self._threads = ThreadPoolExecutor(16)
         self._lock = threading.Lock()
-        self._unanswered: set[Future[Any]] = set()
+        self._unanswered: dict[Future[Any], frozenset[int]] = {}
         self._closed = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """As a pool: refuses when it is closed."""
         future: Future[Any] = Future()
-        seeds = tuple(piece.seed for record in split_tasks(args[0]) for piece in RegionTask.from_bytes(record).slices)
+        seeds = frozenset(
+            piece.seed for record in split_tasks(args[0]) for piece in RegionTask.from_bytes(record).slices
+        )
         with self._lock:
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            self._unanswered.add(future)
-            self.calls.append(seeds)
+            self._unanswered[future] = seeds
+            self.calls += 1
         self._threads.submit(self._work, future, seeds, fn, *args, **kwargs)
         return future
 
     def die(self) -> None:
         """The pool breaks: every call without an answer fails."""
         with self._lock:
-            victims, self._unanswered = self._unanswered, set()
+            victims, self._unanswered = self._unanswered, {}
         for future in victims:
             future.set_exception(BrokenProcessPool("a worker died"))
+
+    def forget(self) -> None:
+        """No call that was made so far is ever answered."""
+        with self._lock:
+            self._unanswered.clear()
 
     def busy(self) -> bool:
         """Whether a call waits for its answer."""
@@ -98,17 +107,23 @@ class Workers(Executor):
             self._closed = True
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
 
-    def _work(self, future: Future[Any], seeds: tuple[int, ...], fn: Callable[..., Any], *args: Any) -> None:
+    def _work(self, future: Future[Any], seeds: frozenset[int], fn: Callable[..., Any], *args: Any) -> None:
         self.gate.wait()
-        if self.poison & set(seeds):
+        if self.poison & seeds:
+            time.sleep(0.05)  # so that others are there
             self.die()
             return
         answer = fn(*args)
+        while self._poisoned():
+            time.sleep(0.005)
         with self._lock:
-            alive = future in self._unanswered
-            self._unanswered.discard(future)
+            alive = self._unanswered.pop(future, None) is not None
         if alive:
             future.set_result(answer)
+
+    def _poisoned(self) -> bool:
+        with self._lock:
+            return any(self.poison & seeds for seeds in self._unanswered.values())
 
 
 @dataclass(frozen=True)
@@ -135,9 +150,9 @@ class Lab:
 
     # --- doing ---
 
-    def tenant(self, **policy: Any) -> TenantScope:
+    def tenant(self, name: str | None = None, **policy: Any) -> TenantScope:
         """A new tenant with one principal."""
-        name = f"tenant-{next(self._numbers)}-{threading.get_native_id()}-{time.monotonic_ns()}"
+        name = name or f"tenant-{next(self._numbers)}-{threading.get_native_id()}-{time.monotonic_ns()}"
         row = self.service.administration.create_tenant(name, **policy)
         with self.database.write() as connection:
             principal = access.create_principal(
@@ -166,6 +181,20 @@ class Lab:
             yield
         finally:
             self.resume()
+
+    def computing(self) -> None:
+        """Wait until the workers have something to do."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while not self.workers.busy():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    def idle(self) -> None:
+        """Wait until every answer of the workers has been dealt with."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while self.workers.busy() or self.dispatcher._inflight:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
 
     def until(self, state: str, *job_ids: str) -> list[JobRow]:
         """The jobs, once each is in this state or final."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
@@ -21,7 +23,7 @@ def neighbourly(make, *regions, shots=400):
     for number, region in enumerate(regions):
         circuit = QuantumCircuit(127, len(region))
         for _ in range(12):
-            for a, b in zip(region, region[1:], strict=False):
+            for a, b in itertools.pairwise(region):
                 circuit.ecr(*make.directed(a, b))
             circuit.sx(region)
         circuit.measure(region, range(len(region)))
@@ -106,7 +108,9 @@ def test_the_estimator_estimates(lab, make):
     circuit.rz(np.pi / 2, 1)
     circuit.sx(1)
     circuit.rz(np.pi / 2, 1)  # |+⟩
-    observables = [encode_observable(SparseObservable.from_label(label)) for label in ("IIIIZ", "IIIXI", "IIIXZ", "IIIII")]
+    observables = [
+        encode_observable(SparseObservable.from_label(label)) for label in ("IIIIZ", "IIIXI", "IIIXZ", "IIIII")
+    ]
     pub = Pub(circuit=0, shots=2000, observables=observables, pairs=[(0, 0), (0, 1), (0, 2), (0, 3)])
     order = make.sample(circuit, pubs=[pub], program="estimator", seed=5)
     job_id = lab.submit(lab.tenant(), order)
