@@ -32,7 +32,7 @@ from qpu_backend.pipeline.recovery import Retrier
 from qpu_backend.pipeline.settlement import Settler
 from qpu_backend.stores import access, blobs, devices, money, quota, snapshots
 from qpu_backend.stores.database import Database
-from qpu_backend.stores.migrations import migrate
+from qpu_backend.stores.migrations.history import migrate
 from qpu_backend.telemetry.logs import logger
 from qpu_backend.telemetry.metrics import Metrics
 from qpu_sdk.wire.codec import pack

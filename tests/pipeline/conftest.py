@@ -22,8 +22,9 @@ from qpu_backend.config import DeviceSection, load_config
 from qpu_backend.domain.tenancy import Role
 from qpu_backend.engines.catalogue import read_device
 from qpu_backend.engines.protocol import RegionTask, split_tasks
-from qpu_backend.stores import access, batches, blobs, devices, events, jobs, migrations, money, schema
+from qpu_backend.stores import access, batches, blobs, devices, events, jobs, money, schema
 from qpu_backend.stores.database import Database
+from qpu_backend.stores.migrations import history
 from qpu_backend.telemetry.logs import configure_logs
 from qpu_sdk.wire.circuits import encode_circuits
 from qpu_sdk.wire.models import QPY_VERSION_READ, JobOptions, JobRequest, Pub
@@ -391,7 +392,7 @@ def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database to copy: migrating takes longer than most stories."""
     path = tmp_path_factory.mktemp("template") / "qpu.sqlite"
     database = Database.open(f"sqlite:///{path}", durable=False)
-    migrations.migrate(database)
+    history.migrate(database)
     database.close()
     return path
 

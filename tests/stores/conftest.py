@@ -13,9 +13,10 @@ from sqlalchemy import delete
 
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.tenancy import PrincipalId, Role, SystemScope, TenantId, TenantScope
-from qpu_backend.stores import access, batches, blobs, devices, events, job_states, jobs, migrations, snapshots
+from qpu_backend.stores import access, batches, blobs, devices, events, job_states, jobs, snapshots
 from qpu_backend.stores.database import Database
 from qpu_backend.stores.ids import new_id
+from qpu_backend.stores.migrations import history
 from qpu_backend.stores.schema import metadata
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ SYSTEM = SystemScope("test")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "migrated.db"
     database = Database.open(f"sqlite:///{path}", durable=False)
-    migrations.migrate(database)
+    history.migrate(database)
     database.close()
     return path
 
@@ -43,7 +44,7 @@ def migrated_postgres(postgres: Any) -> str:
     """Address of the database that the tests of this process use in turn."""
     url = postgres.url(postgres.new_database())
     database = Database.open(url, durable=False)
-    migrations.migrate(database)
+    history.migrate(database)
     database.close()
     return url
 

@@ -13,9 +13,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
-from qpu_backend.stores import migrations
 from qpu_backend.stores.database import Database
 from qpu_backend.stores.errors import SchemaMissing, SchemaTooNew
+from qpu_backend.stores.migrations import history
 from qpu_backend.stores.schema import metadata
 
 if TYPE_CHECKING:
@@ -66,30 +66,30 @@ def test_checks_and_indexes_are_those_of_the_code_to_the_letter_on_postgresql(
 
 
 def test_every_revision_is_listed_in_its_order() -> None:
-    script = ScriptDirectory(str(Path(migrations.__file__).parent))
+    script = ScriptDirectory(str(Path(history.__file__).parent))
     found = [revision.revision for revision in script.walk_revisions()]
-    assert tuple(reversed(found)) == migrations.REVISIONS
+    assert tuple(reversed(found)) == history.REVISIONS
 
 
 def test_migrating_twice_changes_nothing(empty: Database) -> None:
-    migrations.migrate(empty)
+    history.migrate(empty)
     with empty.write() as connection:
         connection.execute(text("INSERT INTO tenants (id, name, created_at_us) VALUES ('ten_1', 'a', 0)"))
-    migrations.migrate(empty)
+    history.migrate(empty)
     with empty.read() as connection:
-        migrations.require_current(connection)
+        history.require_current(connection)
         assert connection.execute(text("SELECT count(*) FROM tenants")).scalar_one() == 1
 
 
 MIGRATE = """
 import sys
-from qpu_backend.stores import migrations
+from qpu_backend.stores.migrations import history
 from qpu_backend.stores.database import Database
 import alembic.command
 database = Database.open(sys.argv[1], durable=False)
 print("ready", flush=True)
 sys.stdin.readline()
-migrations.migrate(database)
+history.migrate(database)
 database.close()
 """
 
@@ -108,24 +108,24 @@ def test_several_processes_may_migrate_at_once(empty_url: str, empty: Database) 
         process.communicate()
     assert [process.returncode for process in processes] == [0, 0, 0]
     with empty.read() as connection:
-        migrations.require_current(connection)
+        history.require_current(connection)
 
 
 def test_several_databases_may_be_migrated_at_once(tmp_path: Path, together: Callable[..., list[object]]) -> None:
     databases = [Database.open(f"sqlite:///{tmp_path / str(number)}.db", durable=False) for number in range(4)]
-    assert together([lambda each=each: migrations.migrate(each) for each in databases]) == [None] * 4
+    assert together([lambda each=each: history.migrate(each) for each in databases]) == [None] * 4
     for each in databases:
         with each.read() as connection:
-            migrations.require_current(connection)
+            history.require_current(connection)
         each.close()
 
 
 def test_a_database_of_a_newer_release_is_refused_and_left_alone(empty: Database) -> None:
-    migrations.migrate(empty)
+    history.migrate(empty)
     with empty.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(SchemaTooNew) as refusal:
-        migrations.migrate(empty)
+        history.migrate(empty)
     assert refusal.value.found == "9999"
     with empty.read() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "9999"
@@ -133,7 +133,7 @@ def test_a_database_of_a_newer_release_is_refused_and_left_alone(empty: Database
 
 def test_an_empty_database_is_not_current(empty: Database) -> None:
     with empty.read() as connection, pytest.raises(SchemaMissing) as refusal:
-        migrations.require_current(connection)
+        history.require_current(connection)
     assert refusal.value.found is None
 
 
