@@ -57,14 +57,12 @@ class Workers(Executor):
     Attributes:
         gate: closed (cleared), it keeps calls from being computed.
         poison: seeds of jobs that end the worker they run on.
-        calls: how many there were.
     """
 
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.gate.set()
         self.poison: set[int] = set()
-        self.calls = 0
         self._threads = ThreadPoolExecutor(16)
         self._lock = threading.Lock()
         self._unanswered: dict[Future[Any], frozenset[int]] = {}
@@ -80,7 +78,6 @@ class Workers(Executor):
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             self._unanswered[future] = seeds
-            self.calls += 1
         self._threads.submit(self._work, future, seeds, fn, *args, **kwargs)
         return future
 
@@ -90,11 +87,6 @@ class Workers(Executor):
             victims, self._unanswered = self._unanswered, {}
         for future in victims:
             future.set_exception(BrokenProcessPool("a worker died"))
-
-    def forget(self) -> None:
-        """No call that was made so far is ever answered."""
-        with self._lock:
-            self._unanswered.clear()
 
     def busy(self) -> bool:
         """Whether a call waits for its answer."""

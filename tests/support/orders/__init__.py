@@ -1,0 +1,1 @@
+"""What several test files order: circuits as bytes, ready to be read."""
