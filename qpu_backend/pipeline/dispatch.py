@@ -11,16 +11,18 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from qpu_backend.domain.footprint import Footprint
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.planning import Plan, QueuedJob, View, Wait, plan
 from qpu_backend.domain.programs import Program
-from qpu_backend.pipeline.batching import Batch, Unplaceable, assemble
+from qpu_backend.pipeline.batching import Batch, Member, Unplaceable, assemble
 from qpu_backend.pipeline.endings import fail_jobs
 from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic
 from qpu_backend.pipeline.recovery import recover
 from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs
-from qpu_backend.stores.errors import LeaseLost, MissingRow
+from qpu_backend.stores.errors import DatabaseBusy, LeaseLost, MissingRow
 from qpu_backend.stores.ids import new_id
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.codec import pack, unpack
@@ -72,6 +74,7 @@ class Dispatcher:
         self._max_inflight = max_inflight
         self._inflight: set[tuple[str, int]] = set()
         self._unsure = True
+        self._suspects: set[str] = set()
         self._changed = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -204,7 +207,7 @@ class Dispatcher:
                 cost=row.fairness_cost,
                 footprint=Footprint.from_document(dict(row.footprint)),
                 isolation=row.options.get("isolation", "shared"),
-                solo=row.solo,
+                solo=row.solo or row.id in self._suspects,
             )
             for row in rows
         )
@@ -214,14 +217,16 @@ class Dispatcher:
         """Commit and start the batch; whether it was, or the plan was outdated by then."""
         if self._fleet.calibrated(self._device_id) is not calibrated:
             return False
-        with self._database.read() as connection:
-            chosen = jobs.read_jobs(connection, self._scope, [placement.job_id for placement in decision.placements])
-            bodies = blobs.get_blobs(connection, [row.program_sha for row in chosen.values()])
-        programs = {job_id: Program.from_document(unpack(bodies[row.program_sha])) for job_id, row in chosen.items()}
         try:
-            members = assemble(decision, chosen, programs, calibrated.model, calibrated.snapshot)
+            members = self._assemble(decision, calibrated)
         except Unplaceable as error:
             self._fail_unplaceable((error.job_id,))
+            return False
+        except (SQLAlchemyError, DatabaseBusy, MemoryError):
+            raise  # nobody's fault
+        except Exception:  # noqa: BLE001 - one job must not stop the device for all
+            self._log.exception("batch_not_assembled", device=self._device_id, jobs=len(decision.placements))
+            self._suspect([placement.job_id for placement in decision.placements])
             return False
         epoch = self._lease.epoch
         if epoch is None:
@@ -243,9 +248,26 @@ class Dispatcher:
         self._metrics.batches.labels(device=self._device_id).inc()
         self._metrics.batch_jobs.labels(device=self._device_id).observe(len(members))
         self._log.info("batch_committed", device=self._device_id, batch=batch.id, jobs=len(members))
+        self._suspects -= {member.job.id for member in members}
         self._start(batch)
         self._notices.post({tenant_topic(member.job.tenant_id) for member in members}, within_s=UNHURRIED_S)
         return True
+
+    def _assemble(self, decision: Plan, calibrated: Calibrated) -> tuple[Member, ...]:
+        with self._database.read() as connection:
+            chosen = jobs.read_jobs(connection, self._scope, [placement.job_id for placement in decision.placements])
+            bodies = blobs.get_blobs(connection, [row.program_sha for row in chosen.values()])
+        programs = {job_id: Program.from_document(unpack(bodies[row.program_sha])) for job_id, row in chosen.items()}
+        return assemble(decision, chosen, programs, calibrated.model, calibrated.snapshot)
+
+    def _suspect(self, job_ids: list[str]) -> None:
+        """No batch can be made of these jobs: each is tried alone next, and one that is alone already fails, free."""
+        if len(job_ids) > 1:
+            self._suspects |= set(job_ids)
+            return
+        self._suspects -= set(job_ids)
+        message = "this job was admitted but cannot be prepared to run; it is not billed"
+        self._fail(tuple(job_ids), "poisonous", message)
 
     def _store(self, batch: Batch, view: View, decision: Plan) -> None:
         """The dispatch transaction: all of the batch, or (when a job of the plan is no longer queued) nothing."""
@@ -303,11 +325,14 @@ class Dispatcher:
     def _fail_unplaceable(self, job_ids: tuple[str, ...]) -> None:
         """A calibration took the only place these jobs could run: end them, free, instead of letting them wait."""
         message = "no place on the device fits this job any more; transpile it again for the current calibration"
+        self._fail(job_ids, "unplaceable", message)
+
+    def _fail(self, job_ids: tuple[str, ...], code: str, message: str) -> None:
         now_us = self._clock.now_us()
         with self._database.write() as connection:
             devices.require_epoch(connection, self._device_id, self._lease.epoch or 0)
             rows = list(jobs.read_jobs(connection, self._scope, job_ids).values())
-            fail_jobs(connection, self._scope, rows, "unplaceable", message, now_us)
+            fail_jobs(connection, self._scope, rows, code, message, now_us)
         self._notices.post({tenant_topic(row.tenant_id) for row in rows})
 
 

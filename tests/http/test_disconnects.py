@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,10 +97,15 @@ def test_a_body_of_exactly_the_limit_is_read(server, key, orders):
 @pytest.mark.parametrize("sent", [0, 1, 100])
 def test_a_client_that_leaves_in_the_middle_of_a_request_leaves_nothing(server, key, orders, sent):
     body = json.dumps(orders.of()).encode()
-    for leave in (socket.socket.close, hang_up):
-        connection = connect(server)
-        connection.sendall(head(key, Content_Length=len(body)) + body[:sent])
-        leave(connection)
+    with capture_logs() as logged:
+        for leave in (socket.socket.close, hang_up):
+            connection = connect(server)
+            connection.sendall(head(key, Content_Length=len(body)) + body[:sent])
+            leave(connection)
+        with connect(server) as connection:
+            connection.sendall(head(key, "GET /nowhere"))
+            assert answer(connection)[0] == 404
+    assert [event["event"] for event in logged if event["log_level"] == "error"] == []
 
 
 def test_a_client_that_leaves_before_the_answer_finds_its_job_by_its_key(server, key, orders):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from qpu_backend.bootstrap import SYSTEM
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.pipeline.clocks import HandDrivenClock
 from qpu_backend.pipeline.recovery import MAX_FAILURES
-from qpu_backend.stores import devices
+from qpu_backend.stores import devices, schema
 from qpu_backend.stores.devices import LeaseHolder
 
 ELSEWHERE = LeaseHolder(holder="worker_elsewhere", boot_id="another", pid=1, pid_started="1")
@@ -254,3 +255,34 @@ def test_a_device_that_closes_between_plan_and_commit_starts_nothing(new_lab, cl
             lab.dispatcher.dispatch_once()
     assert lab.rows(job_id)[0].state is JobState.QUEUED
     assert lab.batches() == []
+
+
+def test_a_batch_that_runs_is_not_started_a_second_time(new_lab):
+    lab = new_lab(started=False)
+    lab.workers.gate.clear()
+    job_id = lab.submit(lab.tenant())
+    lab.dispatcher.dispatch_once()
+    lab.dispatcher._unsure = True
+    lab.dispatcher.dispatch_once()
+    lab.workers.gate.set()
+    lab.ended(job_id)
+    (ran,) = lab.batches(job_id)
+    assert ran.batch.attempt == 1
+
+
+def test_a_job_that_cannot_be_prepared_fails_and_does_not_stop_the_device(new_lab, make):
+    """Its program is damaged in the database: nothing can be made of it, alone or with others."""
+    lab = new_lab()
+    scope = lab.tenant()
+    with lab.queueing():
+        first = [lab.submit(scope, make.sample(make.ghz(), seed=n)) for n in range(3)]
+        damaged = lab.submit(lab.tenant(), make.sample(make.ghz(4)))
+        (row,) = lab.rows(damaged)
+        with lab.database.write() as connection:
+            table = schema.blobs
+            connection.execute(update(table).where(table.c.sha256 == row.program_sha).values(body=b"damaged"))
+    failed, *done = lab.ended(damaged, *first)
+    assert (failed.state, failed.error_code) == (JobState.FAILED, "poisonous")
+    assert [row.state for row in done] == [JobState.DONE] * 3
+    assert lab.ended(lab.submit(scope))[0].state is JobState.DONE
+    lab.check_books()
