@@ -1,1 +1,1 @@
-"""The multi-tenant service that owns QPUs and shares them between tenants. Read docs/explanation/architecture.md first."""
+"""The multi-tenant service that owns QPUs and shares them. Read docs/explanation/architecture.md first."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 import qpu_sdk
 from qpu_sdk.credentials import Credentials, save_profile
@@ -102,14 +102,13 @@ def jobs(
             d.id,
             d.backend,
             str(d.state),
-            d.num_executions,
             d.shots,
-            f"{d.created_at:%Y-%m-%d %H:%M:%S}",
+            f"{d.created_at:%m-%d %H:%M}",
             " ".join(d.tags),
         )
         for d in documents
     ]
-    _table(("job", "backend", "state", "executions", "shots", "submitted", "tags"), rows)
+    _table(("job", "backend", "state", "shots", "submitted", "tags"), rows)
 
 
 @app.command()
@@ -182,7 +181,9 @@ def _tell(job_id: str, status: JobStatus, _job: object) -> None:
 
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    table = Table(*columns, box=None, pad_edge=False)
+    first, *others = columns
+    # The first column names the row, so it is what one copies into the next command: never cut it.
+    table = Table(Column(first, no_wrap=True), *others, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     _out.print(table)

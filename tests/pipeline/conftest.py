@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -119,6 +120,13 @@ class Workers(Executor):
             return any(self.poison & seeds for seeds in self._unanswered.values())
 
 
+def _until(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 @dataclass(frozen=True)
 class Ran:
     """A batch and who was in it."""
@@ -140,8 +148,6 @@ class Lab:
         self.database = service.database
         self.dispatcher = service.dispatchers[DEVICE]
         self._numbers = itertools.count(1)
-
-    # --- doing ---
 
     def tenant(self, name: str | None = None, **policy: Any) -> TenantScope:
         """A new tenant with one principal."""
@@ -175,19 +181,9 @@ class Lab:
         finally:
             self.resume()
 
-    def computing(self) -> None:
-        """Wait until the workers have something to do."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while not self.workers.busy():
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-
     def idle(self) -> None:
         """Wait until every answer of the workers has been dealt with."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while self.workers.busy() or self.dispatcher._inflight:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        _until(lambda: not self.workers.busy() and not self.dispatcher._inflight)
 
     def until(self, state: str, *job_ids: str) -> list[JobRow]:
         """The jobs, once each is in this state or final."""
@@ -198,13 +194,8 @@ class Lab:
         return self._when(lambda row: row.state.final, job_ids)
 
     def _when(self, there: Callable[[JobRow], bool], job_ids: Sequence[str]) -> list[JobRow]:
-        deadline = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline:
-            rows = self.rows(*job_ids)
-            if all(there(row) for row in rows):
-                return rows
-            time.sleep(0.01)
-        raise AssertionError(f"jobs do not end: {[(row.id, row.state) for row in self.rows(*job_ids)]}")
+        _until(lambda: all(there(row) for row in self.rows(*job_ids)))
+        return self.rows(*job_ids)
 
     def settle(self) -> None:
         """Wait until nothing is unfinished."""
@@ -225,8 +216,6 @@ class Lab:
 
         with ThreadPoolExecutor(len(functions)) as pool:
             return list(pool.map(run, functions))
-
-    # --- looking ---
 
     def rows(self, *job_ids: str) -> list[JobRow]:
         """The jobs now."""
@@ -292,9 +281,6 @@ class Lab:
             assert sorted(final) == sorted(metered)
 
 
-# --- orders -----------------------------------------------------------------------------------------------------------
-
-
 def ghz(num_qubits: int = 5, qubits: Sequence[int] | None = None, width: int | None = None) -> QuantumCircuit:
     """Entangles a line of qubits with the device's own gates, and measures it."""
     line = list(qubits or range(num_qubits))
@@ -341,9 +327,6 @@ def sample(
         pubs=pubs or [Pub(circuit=index, shots=number) for index, number in enumerate(each)],
         options=JobOptions(**options),
     )
-
-
-# --- fixtures ---------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -426,17 +409,6 @@ def new_lab(tmp_path: Path, empty_sqlite: Path) -> Iterator[Callable[..., Lab]]:
 
 
 @pytest.fixture
-def make() -> Any:
-    """The makers of circuits and orders."""
-    return Makers
-
-
-class Makers:
-    """``make.sample(make.ghz())``: circuits and orders by name."""
-
-    ghz = staticmethod(ghz)
-    pinned = staticmethod(pinned)
-    sample = staticmethod(sample)
-    directed = staticmethod(directed)
-    LINE = LINE
-    DEVICE = DEVICE
+def make() -> SimpleNamespace:
+    """The makers of circuits and orders: ``make.sample(make.ghz())``."""
+    return SimpleNamespace(ghz=ghz, pinned=pinned, sample=sample, directed=directed)

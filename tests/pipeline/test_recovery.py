@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from sqlalchemy import update
@@ -74,7 +76,8 @@ def test_a_batch_whose_worker_died_runs_again_with_identical_counts(new_lab, mak
     with lab.queueing():
         ids = [lab.submit(lab.tenant(), order) for order in orders]
     lab.until("running", *ids)
-    lab.computing()
+    while not lab.workers.busy():
+        time.sleep(0.005)
     lab.workers.die()
     lab.workers.gate.set()
     lab.ended(*ids)
