@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -24,8 +23,6 @@ from qpu_backend.domain.tenancy import Role
 from qpu_backend.engines.catalogue import read_device
 from qpu_backend.engines.protocol import RegionTask, split_tasks
 from qpu_backend.stores import access, batches, blobs, devices, events, jobs, money, schema
-from qpu_backend.stores.database import Database
-from qpu_backend.stores.migrations import history
 from qpu_backend.telemetry.logs import configure_logs
 from qpu_sdk.wire.circuits import encode_circuits
 from qpu_sdk.wire.models import QPY_VERSION_READ, JobOptions, JobRequest, Pub
@@ -187,15 +184,12 @@ class Lab:
 
     def until(self, state: str, *job_ids: str) -> list[JobRow]:
         """The jobs, once each is in this state or final."""
-        return self._when(lambda row: row.state == state or row.state.final, job_ids)
+        _until(lambda: all(row.state == state or row.state.final for row in self.rows(*job_ids)))
+        return self.rows(*job_ids)
 
     def ended(self, *job_ids: str) -> list[JobRow]:
         """The jobs, once they are final."""
-        return self._when(lambda row: row.state.final, job_ids)
-
-    def _when(self, there: Callable[[JobRow], bool], job_ids: Sequence[str]) -> list[JobRow]:
-        _until(lambda: all(there(row) for row in self.rows(*job_ids)))
-        return self.rows(*job_ids)
+        return self.until("done", *job_ids)
 
     def settle(self) -> None:
         """Wait until nothing is unfinished."""
@@ -362,22 +356,10 @@ def laboratory(
         service.stop()
 
 
-@pytest.fixture(scope="session")
-def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database to copy: migrating takes longer than most stories."""
-    path = tmp_path_factory.mktemp("template") / "qpu.sqlite"
-    database = Database.open(f"sqlite:///{path}", durable=False)
-    history.migrate(database)
-    database.close()
-    return path
-
-
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, empty_sqlite: Path) -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A running service that the stories of a module share, on SQLite."""
-    folder = tmp_path_factory.mktemp("lab")
-    shutil.copy(empty_sqlite, folder / "qpu.sqlite")
-    with laboratory(folder) as shared:
+    with laboratory(tmp_path_factory.mktemp("lab")) as shared:
         yield shared
 
 
@@ -394,16 +376,12 @@ def either_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture
-def new_lab(tmp_path: Path, empty_sqlite: Path) -> Iterator[Callable[..., Lab]]:
+def new_lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
     """Starts services that a test may break: ``new_lab("a", device={…})``, each in a folder of its own."""
     with ExitStack() as cleanup:
 
         def start(name: str = "lab", **settings: Any) -> Lab:
-            folder = tmp_path / name
-            if not folder.exists():
-                folder.mkdir()
-                shutil.copy(empty_sqlite, folder / "qpu.sqlite")
-            return cleanup.enter_context(laboratory(folder, **settings))
+            return cleanup.enter_context(laboratory(tmp_path / name, **settings))
 
         yield start
 
