@@ -52,7 +52,7 @@ def main() -> None:
         first = backend.run(ours, shots=SHOTS)
         first.result()
         qubits = first.metering().placement or []
-        theirs = transpile(ghz(5), brisbane, initial_layout=qubits, seed_transpiler=1)
+        theirs = transpile(ghz(5), brisbane, initial_layout=qubits, seed_transpiler=1, optimization_level=3)
         noise, cut = region_noise(brisbane, qubits), region_circuit(brisbane, qubits)
         region = AerSimulator(method="density_matrix", noise_model=noise, max_parallel_threads=1)
 

@@ -99,6 +99,7 @@ def region_noise(whole: BackendV2, qubits: Sequence[int]) -> NoiseModel:
 
 def region_circuit(whole: BackendV2, qubits: Sequence[int]) -> QuantumCircuit:
     """GHZ on the region, in its instructions."""
+    itself = list(range(len(qubits)))
     return transpile(
-        ghz(len(qubits)), Region(whole, qubits), initial_layout=list(range(len(qubits))), seed_transpiler=1
+        ghz(len(qubits)), Region(whole, qubits), initial_layout=itself, seed_transpiler=1, optimization_level=3
     )

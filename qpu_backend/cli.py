@@ -11,10 +11,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
-from qpu_backend.bootstrap import Administration, build, open_database, read_pepper
+from qpu_backend.bootstrap import SYSTEM, build, open_database, read_pepper
 from qpu_backend.config import ServiceConfig, load_config
 from qpu_backend.domain.quota import Resource, Window
 from qpu_backend.domain.tenancy import Role
+from qpu_backend.pipeline.administration import Administration
 from qpu_backend.pipeline.clocks import SystemClock
 from qpu_backend.serving import HttpServer
 from qpu_backend.stores.errors import StoreError
@@ -196,7 +197,7 @@ class _Tools:
 
     def __enter__(self) -> Administration:
         self._database = open_database(self._config)
-        return Administration(self._database, read_pepper(self._config), SystemClock())
+        return Administration(self._database, SYSTEM, read_pepper(self._config), SystemClock())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
         self._database.close()

@@ -37,12 +37,13 @@ def end_free(
     """The books of jobs that end without a result and without a price."""
     for row in rows:
         quota.release(connection, scope, row.tenant_id, row.quota_start)
-    money.insert_usage_records(connection, scope, [_nothing_used(row, end, now_us) for row in rows])
+    money.insert_usage_records(connection, scope, [nothing_used(row, end, now_us) for row in rows])
     ended = [events.NewEvent(row.id, row.tenant_id, str(end), end, now_us, None, message) for row in rows]
     events.append_events(connection, scope, ended)
 
 
-def _nothing_used(row: JobRow, end: JobState, now_us: int) -> money.UsageRow:
+def nothing_used(row: JobRow, end: JobState, now_us: int) -> money.UsageRow:
+    """The usage record of a job that used nothing: what every other one starts from."""
     return money.UsageRow(
         id=new_id("use"),
         tenant_id=row.tenant_id,

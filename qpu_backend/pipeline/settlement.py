@@ -1,26 +1,25 @@
 """Settlement: result, usage record, postings, quota, state and event of every job of a batch, in one transaction.
 
 The transaction first locks the device row and compares the epoch, so a process that came back from the dead settles
-nothing. Many batches that are ready at once settle together. A batch whose attempt failed as a whole goes to recovery
-instead.
+nothing. A batch whose attempt failed as a whole goes to recovery instead.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qpu_backend.domain import ledger
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.quota import Resource
 from qpu_backend.domain.tenancy import TenantId
+from qpu_backend.pipeline.endings import nothing_used
 from qpu_backend.pipeline.notices import tenant_topic
 from qpu_backend.pipeline.postprocessing import package
 from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs, money, quota
 from qpu_backend.stores.errors import LeaseLost
-from qpu_backend.stores.ids import new_id
 from qpu_backend.telemetry.logs import logger
 
 if TYPE_CHECKING:
@@ -209,28 +208,14 @@ def _end(one: _Settled, cancel_requested: bool) -> JobState:
 
 
 def _usage(batch: Batch, one: _Settled, end: JobState, now_us: int) -> money.UsageRow:
-    """The immutable fact. A job that failed by our fault is free; a cancelled one pays for the shots that ran."""
+    """A job that failed by our fault is free; a cancelled one pays for the shots that ran."""
     job = one.member.job
-    billed = end is not JobState.FAILED
-    return money.UsageRow(
-        id=new_id("use"),
-        tenant_id=job.tenant_id,
-        principal_id=job.principal_id,
-        job_id=job.id,
-        batch_id=batch.id,
-        device_id=batch.device_id,
-        snapshot_id=batch.snapshot_id,
-        recorded_at_us=now_us,
-        outcome=end,
-        shots=job.shots if billed else 0,
-        device_us=job.device_us if billed else 0,
-        footprint_qubits=job.footprint_qubits,
-        simulator_cpu_us=one.cpu_us,
-        result_bytes=one.result.size if one.result is not None and end is JobState.DONE else 0,
-        price_book=job.price_book,
-        price_micro=job.price_micro if billed else 0,
-        tags=list(job.tags),
-    )
+    fact = replace(nothing_used(job, end, now_us), batch_id=batch.id, snapshot_id=batch.snapshot_id)
+    fact = replace(fact, simulator_cpu_us=one.cpu_us)
+    if end is JobState.FAILED:
+        return fact
+    size = one.result.size if one.result is not None and end is JobState.DONE else 0
+    return replace(fact, shots=job.shots, device_us=job.device_us, price_micro=job.price_micro, result_bytes=size)
 
 
 def _failed(outcome: BatchOutcome, error: Exception) -> BatchOutcome:

@@ -22,10 +22,11 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from sqlalchemy import func, select
 
-from qpu_backend.bootstrap import SYSTEM, Administration, open_database, read_pepper
+from qpu_backend.bootstrap import SYSTEM, open_database, read_pepper
 from qpu_backend.config import load_config
 from qpu_backend.engines.protocol import decode_report, join_tasks
 from qpu_backend.engines.worker import run_tasks
+from qpu_backend.pipeline.administration import Administration
 from qpu_backend.pipeline.clocks import SystemClock
 from qpu_backend.pipeline.execution import MemberOutcome
 from qpu_backend.pipeline.postprocessing import package
@@ -49,7 +50,7 @@ class Server:
     def __init__(self, folder: Path, database_url: str | None) -> None:
         self.config = load_config(data=folder, database=database_url)
         self.database: Database = open_database(self.config)
-        self.administration = Administration(self.database, read_pepper(self.config), SystemClock())
+        self.administration = Administration(self.database, SYSTEM, read_pepper(self.config), SystemClock())
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
         self.process: subprocess.Popen[str] | None = None
