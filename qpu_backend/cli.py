@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -25,10 +26,25 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; QP
 DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of the service (database, pepper).")]
 DatabaseUrl = Annotated[str | None, typer.Option("--database", help="SQLAlchemy URL; SQLite in the folder by default.")]
 
+_TENANT_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LONGEST_LIFE_DAYS: Final = 36_500
+
 _console = Console()
 tenant_app = typer.Typer(help="Tenants: who shares the devices.", no_args_is_help=True)
 device_app = typer.Typer(help="Devices: what is shared.", no_args_is_help=True)
 key_app = typer.Typer(help="API keys: how a tenant's principals log in.", no_args_is_help=True)
+
+
+def _tenant_name(name: str) -> str:
+    if _TENANT_NAME.fullmatch(name) is None:
+        raise typer.BadParameter(f"{name!r} is no tenant's name: use 1 to 64 of the letters a-z and A-Z, digits, . _ -")
+    return name
+
+
+def _life_days(days: float | None) -> float | None:
+    if days is not None and not 0 < days <= _LONGEST_LIFE_DAYS:
+        raise typer.BadParameter(f"it must be more than 0 and at most {_LONGEST_LIFE_DAYS}; leave it out for no expiry")
+    return days
 
 
 def mount(app: typer.Typer) -> None:
@@ -71,7 +87,7 @@ def migrate(config: ConfigFile = None, data: DataFolder = None, database: Databa
 
 @tenant_app.command("create")
 def create_tenant(
-    name: str,
+    name: Annotated[str, typer.Argument(callback=_tenant_name, help="Up to 64 letters, digits, dots, _ and -.")],
     weight: Annotated[int, typer.Option(min=1, help="Share of a contended device, relative to others.")] = 100,
     shots_per_day: Annotated[int | None, typer.Option(min=0)] = None,
     device_seconds_per_day: Annotated[float | None, typer.Option(min=0)] = None,
@@ -120,7 +136,9 @@ def create_key(
     tenant: str,
     principal: Annotated[str, typer.Option(help="Whose key; made if there is none of that name.")] = "default",
     role: Annotated[Role, typer.Option(help="Of a new principal.")] = Role.MEMBER,
-    expires_in_days: Annotated[float | None, typer.Option(min=0)] = None,
+    expires_in_days: Annotated[
+        float | None, typer.Option(callback=_life_days, help="More than 0; without it the key does not expire.")
+    ] = None,
     config: ConfigFile = None,
     data: DataFolder = None,
     database: DatabaseUrl = None,
@@ -136,7 +154,15 @@ def create_key(
 @key_app.command("list")
 def list_keys(tenant: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
     """A tenant's keys, without the keys."""
-    table = Table(Column("id", no_wrap=True), "principal", "expires", "revoked", box=SIMPLE_HEAD)
+    # Only the principal folds: with everything else whole, a line fits 80 columns.
+    table = Table(
+        Column("id", no_wrap=True),
+        Column("principal", overflow="fold"),
+        Column("expires (UTC)", no_wrap=True),
+        Column("revoked (UTC)", no_wrap=True),
+        box=None,
+        pad_edge=False,
+    )
     with _Tools(load_config(config, data=data, database=database)) as administration:
         for key, principal in administration.keys(tenant):
             table.add_row(key.id, principal, _when(key.expires_at_us), _when(key.revoked_at_us))
@@ -220,4 +246,4 @@ def _limits(
 
 
 def _when(at_us: int | None) -> str:
-    return "" if at_us is None else datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds")
+    return "" if at_us is None else datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M")

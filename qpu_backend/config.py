@@ -45,6 +45,7 @@ class LimitsSection(_Section):
     max_clbits: int = 10_000
     max_operations: int = 200_000
     max_simulated_qubits: int = 20
+    max_simulation_s: float = 60.0
     max_result_bytes: int = 256 * 1024 * 1024
 
     def published(self) -> Limits:

@@ -15,17 +15,17 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from qiskit.circuit import QuantumCircuit
 from qiskit.providers import BackendV2
 from qiskit.providers.options import Options
 
 from qpu_sdk import display
-from qpu_sdk.errors import NotFoundError
+from qpu_sdk.connection import OfThisProcess
+from qpu_sdk.errors import InvalidRequestError, NotFoundError
 from qpu_sdk.job import QPUJob
 from qpu_sdk.options import ExecutionOptions, RunOptions
 from qpu_sdk.target import build_target
 from qpu_sdk.transport import quoted
-from qpu_sdk.validation import CircuitRules
+from qpu_sdk.validation import CircuitRules, as_list, check_measured
 from qpu_sdk.wire.answers import PubOnClient, circuit_header
 from qpu_sdk.wire.circuits import encode_circuits
 from qpu_sdk.wire.models import BackendDocument, BackendStatus, CalibrationList, JobRequest, ProgramKind, Pub
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from qiskit.circuit import QuantumCircuit
     from qiskit.transpiler import Target
 
     from qpu_sdk.connection import Connection
@@ -62,7 +63,7 @@ class BackendConfiguration:
     conditional: bool = True
 
 
-class QPUBackend(BackendV2):  # pyright: ignore[reportUntypedBaseClass]
+class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBaseClass]
     """One backend of the service. Made by ``provider.backend(name)``."""
 
     def __init__(self, document: BackendDocument, connection: Connection, *, provider: object = None) -> None:
@@ -220,9 +221,10 @@ class QPUBackend(BackendV2):  # pyright: ignore[reportUntypedBaseClass]
         Raises:
             InvalidRequestError: before anything is sent, or by the service; see :mod:`qpu_sdk.errors`.
         """
-        circuits = [run_input] if isinstance(run_input, QuantumCircuit) else list(run_input)
+        circuits = as_list(run_input, "circuit", "circuits")
         chosen = self._chosen(options)
         self.rules.check_circuits(circuits, parametric=False)
+        check_measured(circuits)
         self.rules.check_shots(chosen.shots, "shots")
         result_bytes = chosen.shots * sum((circuit.num_clbits + 7) // 8 for circuit in circuits)
         self.rules.check_size(len(circuits), result_bytes)
@@ -279,3 +281,21 @@ class QPUBackend(BackendV2):  # pyright: ignore[reportUntypedBaseClass]
 
     def _path(self, rest: str = "") -> str:
         return f"/backends/{quoted(self._document.name)}{rest}"
+
+
+def chosen_backend(primitive: str, backend: object, mode: object) -> QPUBackend:
+    """The backend that a primitive was given, as ``backend`` or, in the field's other spelling, as ``mode``.
+
+    Raises:
+        InvalidRequestError: it was given none of this SDK, or two.
+    """
+    if backend is not None and mode is not None:
+        raise InvalidRequestError(f"{primitive} takes backend or mode, not both: they are the same", field="backend")
+    given = mode if backend is None else backend
+    if not isinstance(given, QPUBackend):
+        raise InvalidRequestError(
+            f"{primitive} needs a backend of this SDK: provider.backend('eagle127:line-5'); "
+            f"got a {type(given).__name__}",
+            field="backend",
+        )
+    return given

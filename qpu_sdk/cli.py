@@ -7,8 +7,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 import qpu_sdk
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from qiskit.providers import JobStatus
+
+    from qpu_sdk.job import QPUJob
 
 app = typer.Typer(
     name="qpu", help="Use a shared quantum processor.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -37,7 +41,8 @@ def main() -> None:
     try:
         app()
     except QPUError as error:
-        Console(stderr=True).print(f"[bold red]{error.code}[/]: {error.message}", highlight=False)
+        line = f"[bold red]{error.code}[/]: {escape(error.message)}"
+        Console(stderr=True).print(line, highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -134,8 +139,8 @@ def job(
         if document.state.final:
             record = found.metering().model_dump(mode="json")
             _table(("metering", ""), [(name, value) for name, value in record.items() if value is not None])
-        if counts and found.program is ProgramKind.CIRCUITS:
-            _out.print(found.result().get_counts())
+        if counts:
+            _print_counts(found)
 
 
 @app.command()
@@ -174,6 +179,20 @@ def version(profile: Profile = "default") -> None:
             _out.print(f"service {provider.version().version}")
     except QPUError as error:
         _out.print(f"service: {error.message}", style="dim")
+
+
+def _print_counts(job: QPUJob) -> None:
+    match job.program:
+        case ProgramKind.CIRCUITS:
+            _out.print(job.result().get_counts())
+        case ProgramKind.SAMPLER:
+            for number, pub in enumerate(job.result()):
+                for register, bits in pub.data.items():
+                    for index in np.ndindex(bits.shape):
+                        of_binding = f" binding {', '.join(map(str, index))}" if index else ""
+                        _out.print(f"pub {number} {register}{of_binding}: {bits.get_counts(index)}")
+        case ProgramKind.ESTIMATOR:
+            _out.print("an estimator job has no counts, only expectation values and their errors")
 
 
 def _tell(job_id: str, status: JobStatus, _job: object) -> None:

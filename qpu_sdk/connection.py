@@ -1,10 +1,15 @@
-"""One tenant's connection to one service: requests, the stream of events, and what the service publishes of itself."""
+"""One tenant's connection to one service: requests, the stream of events, and what the service publishes of itself.
+
+A forked child shares the parent's sockets and has none of its threads, so every connection starts over in it.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NoReturn, Self
+from weakref import WeakSet
 
 from qpu_sdk.errors import BodyTooLargeError, ProtocolError
 from qpu_sdk.events import JobEvents
@@ -14,6 +19,24 @@ from qpu_sdk.wire.models import WIRE_VERSION, JobDocument, JobRequest, VersionIn
 if TYPE_CHECKING:
     from qpu_sdk.credentials import Credentials
     from qpu_sdk.transport import Patience
+
+_OPEN: Final[WeakSet[Connection]] = WeakSet()
+"""Connections that a forked child must start over."""
+
+
+class OfThisProcess:
+    """What holds a connection: it can be copied, but not pickled to another process."""
+
+    def __copy__(self) -> Self:
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} holds a connection and cannot be pickled: keep job.job_id(), make a provider "
+            "where you need it and use provider.job(id) there"
+        )
 
 
 class Connection:
@@ -25,6 +48,7 @@ class Connection:
         self.events = JobEvents(self.transport)
         self._version: VersionInfo | None = None
         self._lock = threading.Lock()
+        _OPEN.add(self)
 
     def __repr__(self) -> str:
         return f"Connection({self.transport.url!r})"
@@ -62,5 +86,21 @@ class Connection:
 
     def close(self) -> None:
         """Stop listening and close every connection."""
+        _OPEN.discard(self)
         self.events.close()
         self.transport.close()
+
+    def start_over(self) -> None:
+        """In a forked child: leave the parent's sockets and locks alone and open own ones at the next use."""
+        self._lock = threading.Lock()
+        self.transport.start_over()
+        self.events = self.events.anew()
+
+
+def _start_over_after_fork() -> None:
+    for connection in list(_OPEN):
+        connection.start_over()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_start_over_after_fork)

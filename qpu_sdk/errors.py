@@ -292,10 +292,14 @@ EXCEPTION_OF_CODE: dict[str, type[QPUError]] = {
 """Every code a problem document may carry → the exception it becomes."""
 
 
+_HINT_OF_CODE = {"idempotency_conflict": " (was the circuit transpiled again without `seed_transpiler`?)"}
+"""What the service cannot know and a researcher may."""
+
+
 def error_from_problem(problem: Problem, *, idempotency_key: str | None = None) -> QPUError:
     """The exception for a problem document; a code of a later version becomes :class:`ServiceError`."""
     error = EXCEPTION_OF_CODE.get(problem.code, ServiceError)(
-        problem.detail or problem.title,
+        (problem.detail or problem.title) + _HINT_OF_CODE.get(problem.code, ""),
         status_code=problem.status,
         request_id=problem.request_id,
         idempotency_key=idempotency_key,

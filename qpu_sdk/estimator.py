@@ -9,15 +9,17 @@ observables; the client keeps the shape to which Qiskit broadcasts bindings agai
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qiskit.primitives import BaseEstimatorV2
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
+from qpu_sdk.backend import chosen_backend
 from qpu_sdk.errors import InvalidRequestError, LimitExceededError
 from qpu_sdk.options import EstimatorOptions
-from qpu_sdk.validation import check_bindings, check_register_names
+from qpu_sdk.validation import check_bindings, check_register_names, coerce_pubs
 from qpu_sdk.wire.answers import PubOnClient
 from qpu_sdk.wire.circuits import binding_table, distinct_circuits, encode_bindings, encode_observable
 from qpu_sdk.wire.errors import UnsupportedCircuit
@@ -36,14 +38,24 @@ if TYPE_CHECKING:
 class EstimatorV2(BaseEstimatorV2):  # pyright: ignore[reportUntypedBaseClass]
     """Estimates expectation values: ``EstimatorV2(backend).run([(circuit, observables, values, precision)])``."""
 
-    def __init__(self, backend: QPUBackend, *, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        backend: QPUBackend | None = None,
+        *,
+        mode: QPUBackend | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         """Nothing is sent yet.
 
         Args:
             backend: where to run; circuits must be transpiled for it and observables laid out like them.
+            mode: another spelling of ``backend``.
             options: see :class:`~qpu_sdk.options.EstimatorOptions`.
+
+        Raises:
+            InvalidRequestError: there is no backend of this SDK, or an option is wrong.
         """
-        self._backend = backend
+        self._backend = chosen_backend("EstimatorV2", backend, mode)
         self.options = EstimatorOptions.coerce(options)
 
     @property
@@ -65,7 +77,7 @@ class EstimatorV2(BaseEstimatorV2):  # pyright: ignore[reportUntypedBaseClass]
         """
         options = EstimatorOptions.coerce(self.options)
         default_precision = options.default_precision if precision is None else precision
-        coerced = [EstimatorPub.coerce(pub, default_precision) for pub in pubs]
+        coerced = coerce_pubs(partial(EstimatorPub.coerce, precision=default_precision), pubs)
         circuits, index_of = distinct_circuits([pub.circuit for pub in coerced])
         rules = self._backend.rules
         rules.check_circuits(circuits, parametric=True)

@@ -53,13 +53,19 @@ _SAFETY_CHECK_S: Final = 120.0
 class JobEvents:
     """The tenant's job events as they happen. Safe to share between threads."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, *, connections_before: int = 0) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            transport: to the service.
+            connections_before: the number of the last connection, so that no later one is taken for it.
+        """
         self._transport = transport
         self._lock = threading.Lock()
         self._latest: OrderedDict[str, JobEvent] = OrderedDict()
         self._inboxes: dict[str, list[queue.SimpleQueue[JobEvent | None]]] = {}
         self._cursor: str | None = None
-        self._connection = 0  # counts connections; 0 before the first
+        self._connection = connections_before  # counts connections; 0 before the first
         self._connected = False
         self._tried = False  # the first attempt to connect is over, well or not
         self._thread: threading.Thread | None = None
@@ -77,6 +83,10 @@ class JobEvents:
                 self._thread = threading.Thread(target=self._listen, name="qpu-events", daemon=True)
                 self._thread.start()
             return self._connection if self._connected else None
+
+    def anew(self) -> JobEvents:
+        """In a forked child, where the listening thread does not exist: the same, with nothing opened yet."""
+        return JobEvents(self._transport, connections_before=self._connection)
 
     def close(self) -> None:
         """Stop listening. Waits go on by long poll."""

@@ -10,6 +10,7 @@ from qiskit.primitives import BasePrimitiveJob, PrimitiveResult
 from qiskit.providers import JobStatus, JobV1
 
 from qpu_sdk import display
+from qpu_sdk.connection import OfThisProcess
 from qpu_sdk.errors import (
     IllegalTransitionError,
     JobCancelledError,
@@ -53,7 +54,7 @@ STATUS_OF_STATE: Final = {
 }
 
 
-class QPUJob(JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[reportUntypedBaseClass]
+class QPUJob(OfThisProcess, JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[reportUntypedBaseClass]
     """A submitted job. Both Qiskit's ``Job`` and its ``PrimitiveJob``.
 
     Circuit metadata never leaves the client: it is put back on the result of a job that this object submitted, while a
@@ -151,7 +152,10 @@ class QPUJob(JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[report
         return STATUS_OF_STATE[self._state if self._state.final else self.document().state]
 
     def queue(self) -> WaitReason | None:
-        """Why the job is not running yet and when it will; ``None`` once it runs."""
+        """Why the job is not running yet and when it will; ``None`` once it runs.
+
+        Its ``start_in_s`` is ``None`` where there is no estimate, e.g. while the device is paused.
+        """
         return self.document().waiting
 
     def events(self) -> list[JobEvent]:

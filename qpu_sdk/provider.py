@@ -9,13 +9,17 @@ point group ``qpu_sdk.embedded``.
 from __future__ import annotations
 
 import difflib
+import os
+from enum import StrEnum
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
+
+from pydantic import ValidationError
 
 from qpu_sdk.backend import QPUBackend
-from qpu_sdk.connection import Connection
+from qpu_sdk.connection import Connection, OfThisProcess
 from qpu_sdk.credentials import find_credentials
-from qpu_sdk.errors import BackendNotFoundError, QPUError
+from qpu_sdk.errors import BackendNotFoundError, InvalidRequestError, QPUError
 from qpu_sdk.job import QPUJob
 from qpu_sdk.transport import quoted
 from qpu_sdk.wire.models import (
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from qpu_sdk.transport import Patience
     from qpu_sdk.wire.operations import BatchDocument
 
+ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
+
 _PAGE = 100
 _NO_SERVER = 'the embedded service is not installed: pip install "qpu-sdk[server]"'
 
@@ -57,7 +63,7 @@ class EmbeddedService(Protocol):
         ...
 
 
-class QPUProvider:
+class QPUProvider(OfThisProcess):
     """One tenant's way to one service.
 
     ``QPUProvider()`` takes address and token from the environment or the profile, :meth:`connect` from its arguments,
@@ -86,6 +92,7 @@ class QPUProvider:
             CredentialsError: there is no address or no token, or the address is not safe to send a token to.
         """
         self.service = service
+        self._pid = os.getpid()
         self._connection = Connection(find_credentials(url, token, profile=profile), patience)
 
     @classmethod
@@ -103,7 +110,7 @@ class QPUProvider:
             **settings: of the service, e.g. ``workers=2`` or ``devices={"eagle127": {"buffer": 0}}``.
 
         Raises:
-            QPUError: the server part of the package is not installed.
+            QPUError: the server part of the package is not installed, or the service refuses these settings.
         """
         service = start_service(path, **settings)
         try:
@@ -126,7 +133,7 @@ class QPUProvider:
     def close(self) -> None:
         """Close connections and, if it was started here, the service. Jobs go on and can be fetched later by id."""
         self._connection.close()
-        if self.service is not None:
+        if self.service is not None and os.getpid() == self._pid:  # a forked child does not stop its parent's service
             self.service.close()
 
     def version(self) -> VersionInfo:
@@ -148,8 +155,11 @@ class QPUProvider:
             name: only the backend of that name.
             min_num_qubits: at least that many qubits.
             kind: ``device`` or ``virtual``.
+
+        Raises:
+            InvalidRequestError: there is no such kind.
         """
-        wanted_kind = None if kind is None else BackendKind(kind)
+        wanted_kind = _one_of(BackendKind, kind, "kind")
         fitting = [
             summary
             for summary in self.summaries()
@@ -185,8 +195,9 @@ class QPUProvider:
 
         Raises:
             BackendNotFoundError: none fits.
+            InvalidRequestError: there is no such kind.
         """
-        wanted_kind = None if kind is None else BackendKind(kind)
+        wanted_kind = _one_of(BackendKind, kind, "kind")
         fitting = [
             summary
             for summary in self.summaries()
@@ -216,9 +227,12 @@ class QPUProvider:
             backend: only jobs on that backend.
             tag: only jobs with that tag.
             limit: at most that many; ``None`` fetches all, page by page.
+
+        Raises:
+            InvalidRequestError: there is no such state.
         """
         filters = {
-            "state": None if state is None else str(JobState(state)),
+            "state": _one_of(JobState, state, "state"),
             "backend": backend.name if isinstance(backend, QPUBackend) else backend,
             "tag": tag,
         }
@@ -262,7 +276,7 @@ def start_service(path: Path | str | None = None, **settings: Any) -> EmbeddedSe
     """Start the embedded service by its entry point.
 
     Raises:
-        QPUError: the server part of the package is not installed.
+        QPUError: the server part of the package is not installed, or the service refuses these settings.
     """
     points = entry_points(group="qpu_sdk.embedded")
     if not points:
@@ -271,4 +285,25 @@ def start_service(path: Path | str | None = None, **settings: Any) -> EmbeddedSe
         kind: Any = next(iter(points)).load()
     except ModuleNotFoundError as error:
         raise QPUError(f"{_NO_SERVER} ({error})") from error
-    return cast("EmbeddedService", kind.start(None if path is None else str(path), **settings))
+    try:
+        return cast("EmbeddedService", kind.start(None if path is None else str(path), **settings))
+    except QPUError:
+        raise
+    except Exception as error:  # another package's: what it raises for what is its own affair
+        raise QPUError(f"the embedded service does not start: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+    return f"{type(error).__name__}: {error}"
+
+
+def _one_of(kind: type[ChoiceT], value: str | None, field: str) -> ChoiceT | None:
+    if value is None:
+        return None
+    try:
+        return kind(value)
+    except ValueError:
+        allowed = ", ".join(kind)
+        raise InvalidRequestError(f"there is no {field} {value!r}; it is one of {allowed}", field=field) from None

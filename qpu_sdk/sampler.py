@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qiskit.primitives import BaseSamplerV2
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
+from qpu_sdk.backend import chosen_backend
 from qpu_sdk.options import SamplerOptions
-from qpu_sdk.validation import check_bindings, check_register_names
+from qpu_sdk.validation import check_bindings, check_measured, check_registers, coerce_pubs
 from qpu_sdk.wire.answers import PubOnClient
 from qpu_sdk.wire.circuits import binding_table, distinct_circuits, encode_bindings
 from qpu_sdk.wire.models import ProgramKind, Pub
@@ -29,14 +31,24 @@ if TYPE_CHECKING:
 class SamplerV2(BaseSamplerV2):  # pyright: ignore[reportUntypedBaseClass]
     """Samples bit strings: ``SamplerV2(backend).run([(circuit, values, shots)])``."""
 
-    def __init__(self, backend: QPUBackend, *, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        backend: QPUBackend | None = None,
+        *,
+        mode: QPUBackend | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         """Nothing is sent yet.
 
         Args:
             backend: where to run; circuits must be transpiled for it.
+            mode: another spelling of ``backend``.
             options: see :class:`~qpu_sdk.options.SamplerOptions`.
+
+        Raises:
+            InvalidRequestError: there is no backend of this SDK, or an option is wrong.
         """
-        self._backend = backend
+        self._backend = chosen_backend("SamplerV2", backend, mode)
         self.options = SamplerOptions.coerce(options)
 
     @property
@@ -58,11 +70,12 @@ class SamplerV2(BaseSamplerV2):  # pyright: ignore[reportUntypedBaseClass]
         """
         options = SamplerOptions.coerce(self.options)
         default_shots = options.default_shots if shots is None else shots
-        coerced = [SamplerPub.coerce(pub, default_shots) for pub in pubs]
+        coerced = coerce_pubs(partial(SamplerPub.coerce, shots=default_shots), pubs)
         circuits, index_of = distinct_circuits([pub.circuit for pub in coerced])
         rules = self._backend.rules
         rules.check_circuits(circuits, parametric=True)
-        check_register_names(circuits)
+        check_registers(circuits)
+        check_measured(circuits)
         sent: list[Pub] = []
         kept: list[PubOnClient] = []
         executions = result_bytes = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -41,6 +41,10 @@ DocumentT = TypeVar("DocumentT", bound=BaseModel)
 
 PREFIX: Final = "/v1"
 _NOT_MODIFIED: Final = 304
+_NOT_FOUND: Final = 404
+_ENDED: Final = (
+    "; if it was an embedded service, the process that ran it has ended: open it again with QPUProvider.embedded(path)"
+)
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -78,9 +82,10 @@ class Transport:
         Raises:
             CredentialsError: the address is neither https, nor http on loopback, nor ``unix:/path``.
         """
-        self.url = credentials.url
+        self.url = _service_url(credentials.url)
         self.patience = patience or Patience()
-        self._client = _client(credentials, self.patience)
+        self._credentials = replace(credentials, url=self.url)
+        self._client: httpx.Client | None = _client(self._credentials, self.patience)
         self._budget = _RetryBudget(self.patience.retry_budget)
         self._again = tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._worth_repeating),
@@ -134,17 +139,33 @@ class Transport:
         if resume_from is not None:
             headers["Last-Event-ID"] = resume_from
         timeout = httpx.Timeout(self.patience.connect_s, read=self.patience.silence_s)
-        with _http_errors(), self._client.stream("GET", PREFIX + path, headers=headers, timeout=timeout) as response:
+        with (
+            _http_errors(self.url),
+            self._http.stream("GET", PREFIX + path, headers=headers, timeout=timeout) as response,
+        ):
             if not response.is_success:
                 response.read()
-                raise _failure(response, None)
+                raise _failure(response, self.url, None)
             if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
                 raise ProtocolError(f"{path} did not answer with an event stream")
-            yield EventSource(response)
+            yield EventSource(response, self.url)
 
     def close(self) -> None:
         """Close every connection."""
-        self._client.close()
+        self._http.close()
+
+    def start_over(self) -> None:
+        """In a forked child: forget the parent's sockets, without closing them, and open own ones at the next use."""
+        self._budget = _RetryBudget(self.patience.retry_budget)
+        if self._client is not None and not self._client.is_closed:
+            self._client = None
+
+    @property
+    def _http(self) -> httpx.Client:
+        client = self._client
+        if client is None:  # two threads may both come here: one of the clients then serves one request only
+            client = self._client = _client(self._credentials, self.patience)
+        return client
 
     def _send(
         self,
@@ -162,16 +183,16 @@ class Transport:
         timeout = httpx.Timeout(patience.connect_s, read=patience.read_s + wait_s, write=patience.write_s)
 
         def attempt() -> httpx.Response:
-            if self._client.is_closed:
+            if self._http.is_closed:
                 raise ProtocolError("the provider is closed; make a new one and fetch the job by its id")
-            with _http_errors(key):
-                response = self._client.request(
+            with _http_errors(self.url, key):
+                response = self._http.request(
                     method, PREFIX + path, params=wanted, content=content, headers=headers, timeout=timeout
                 )
             if response.is_success or response.status_code == _NOT_MODIFIED:
                 self._budget.refill()
                 return response
-            raise _failure(response, key)
+            raise _failure(response, self.url, key)
 
         return self._again(attempt)
 
@@ -193,11 +214,12 @@ class Transport:
 class EventSource:
     """An open event stream: iterate over its bytes; :meth:`abort` from another thread ends the iteration."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx.Response, url: str) -> None:
         self._response = response
+        self._url = url
 
     def __iter__(self) -> Generator[bytes]:
-        with _http_errors():
+        with _http_errors(self._url):
             yield from self._response.iter_bytes()
 
     def abort(self) -> None:
@@ -236,6 +258,11 @@ def quoted(name: str) -> str:
     return quote(name, safe="")
 
 
+def _service_url(url: str) -> str:
+    """The address without the API prefix, which people copy along."""
+    return url if url.startswith("unix:") else url.rstrip("/").removesuffix(PREFIX)
+
+
 def _client(credentials: Credentials, patience: Patience) -> httpx.Client:
     headers = {"Authorization": f"Bearer {credentials.token}", "Accept": "application/json, application/problem+json"}
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=8)
@@ -258,7 +285,7 @@ def _client(credentials: Credentials, patience: Patience) -> httpx.Client:
 
 
 @contextmanager
-def _http_errors(key: str | None = None) -> Generator[None]:
+def _http_errors(url: str, key: str | None = None) -> Generator[None]:
     """Exceptions of httpx → ours."""
     try:
         yield
@@ -266,7 +293,9 @@ def _http_errors(key: str | None = None) -> Generator[None]:
         raise ProtocolError(f"the answer cannot be decoded: {error}", idempotency_key=key) from error
     except httpx.RequestError as error:
         reason = str(error) or type(error).__name__
-        raise ServiceUnreachableError(f"no answer from the service: {reason}", idempotency_key=key) from error
+        ended = _ENDED if url.startswith("unix:") and isinstance(error, httpx.ConnectError) else ""
+        message = f"no answer from the service at {url}: {reason}{ended}"
+        raise ServiceUnreachableError(message, idempotency_key=key) from error
 
 
 def _parsed(response: httpx.Response, model: type[DocumentT]) -> DocumentT:
@@ -280,7 +309,7 @@ def _parsed(response: httpx.Response, model: type[DocumentT]) -> DocumentT:
         ) from error
 
 
-def _failure(response: httpx.Response, key: str | None) -> QPUError:
+def _failure(response: httpx.Response, url: str, key: str | None) -> QPUError:
     """An answer that is not a success → the exception."""
     facts: dict[str, Any] = {
         "status_code": response.status_code,
@@ -295,14 +324,15 @@ def _failure(response: httpx.Response, key: str | None) -> QPUError:
     except ValidationError:  # not from the service itself: a proxy, or another program at this address
         known: dict[int, Callable[..., QPUError]] = {
             401: UnauthenticatedError,
-            404: NotFoundError,
+            _NOT_FOUND: NotFoundError,
             429: RateLimitedError,
             502: ServiceUnavailableError,
             503: ServiceUnavailableError,
             504: ServiceUnavailableError,
         }
         kind = known.get(response.status_code, ServiceError)
-        return kind(f"HTTP status {response.status_code} from {response.request.url.path}", **facts)
+        doubt = f"; is there a qpu service at {url}?" if response.status_code == _NOT_FOUND else ""
+        return kind(f"HTTP status {response.status_code} from {response.request.url.path}{doubt}", **facts)
     error = error_from_problem(problem, idempotency_key=key)
     error.request_id = error.request_id or facts["request_id"]
     error.retry_after_s = error.retry_after_s if error.retry_after_s is not None else facts["retry_after_s"]

@@ -10,11 +10,14 @@ circuit is prepared once per calibration in :class:`CircuitRules`.
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import numpy as np
 from qiskit.circuit import ParameterExpression, QuantumCircuit
+from qiskit.exceptions import QiskitError
 
 from qpu_sdk.errors import (
     CircuitTooLargeError,
@@ -28,13 +31,17 @@ from qpu_sdk.target import instruction_properties
 from qpu_sdk.wire.answers import DATABIN_RESERVED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
     from qiskit.circuit import ControlFlowOp
 
     from qpu_sdk.wire.models import BackendDocument, Limits
 
+PubT = TypeVar("PubT")
+
+_LONGEST_REASON: Final = 200
+_ARRAY: Final = re.compile(r"\[[\[\]\s\d.,+\-einfaj]{20,}\]")
 _FREE: Final = frozenset({"barrier"})
 """Directives: they cost nothing and are allowed anywhere."""
 
@@ -164,6 +171,59 @@ class CircuitRules:
                     _check_parameter(name, parameter, field)
 
 
+def as_list(given: object, what: str, field: str) -> list[Any]:
+    """What a caller passed as one circuit or several → a list.
+
+    Raises:
+        InvalidRequestError: it is neither.
+    """
+    if isinstance(given, QuantumCircuit):
+        return [given]
+    if not isinstance(given, Iterable):
+        raise InvalidRequestError(f"a {what} or several are needed; got a {type(given).__name__}", field=field)
+    return list(cast("Iterable[Any]", given))
+
+
+def coerce_pubs(coerce: Callable[[Any], PubT], pubs: object) -> list[PubT]:
+    """Whatever Qiskit takes for pubs → pubs.
+
+    Raises:
+        InvalidRequestError: Qiskit does not take one of them; ``field`` is ``pubs[i]``.
+    """
+    coerced: list[PubT] = []
+    for number, pub in enumerate(as_list(pubs, "pub", "pubs")):
+        try:
+            coerced.append(coerce(pub))
+        except (ValueError, TypeError, QiskitError) as error:
+            reason = _ARRAY.sub("[…]", " ".join(str(error).split()))  # Qiskit puts whole arrays into some
+            short = reason if len(reason) <= _LONGEST_REASON else reason[: _LONGEST_REASON - 1] + "…"
+            raise InvalidRequestError(f"pubs[{number}]: {short}", field=f"pubs[{number}]") from error
+    return coerced
+
+
+def check_measured(circuits: Sequence[QuantumCircuit]) -> None:
+    """Every circuit measures something: without, there are no counts."""
+    for index, circuit in enumerate(circuits):
+        if not _measures(circuit):
+            raise InvalidCircuitError(
+                f"circuits[{index}] measures nothing, so it has no counts: add measurements, e.g. measure_all()",
+                field=f"circuits[{index}]",
+            )
+
+
+def check_registers(circuits: Sequence[QuantumCircuit]) -> None:
+    """A sampler gives one field per register: every classical bit is in one, and their names can be fields."""
+    check_register_names(circuits)
+    for index, circuit in enumerate(circuits):
+        loose = len(set(circuit.clbits).difference(*circuit.cregs))
+        if loose:
+            raise InvalidCircuitError(
+                f"circuits[{index}]: {loose} of its classical bits are in no register, so a sampler's result has no "
+                "place for them: use QuantumCircuit(n, m) or add a ClassicalRegister",
+                field=f"circuits[{index}]",
+            )
+
+
 def check_register_names(circuits: Sequence[QuantumCircuit]) -> None:
     """Primitives give one field per register; some names cannot be fields."""
     for index, circuit in enumerate(circuits):
@@ -182,6 +242,15 @@ def check_bindings(values: NDArray[np.float64], field: str) -> None:
         raise InvalidRequestError(f"{field} has no bindings: its shape has a zero", field=field)
     if not np.isfinite(values).all():
         raise InvalidRequestError(f"{field} has a parameter value that is not finite", field=field)
+
+
+def _measures(circuit: QuantumCircuit) -> bool:
+    return any(
+        any(map(_measures, cast("ControlFlowOp", instruction.operation).blocks))
+        if instruction.is_control_flow()
+        else instruction.name == "measure"
+        for instruction in circuit.data
+    )
 
 
 def _check_parameter(name: str, parameter: object, field: str) -> None:

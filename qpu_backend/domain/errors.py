@@ -4,7 +4,7 @@
     ├── RequestRefused              what was sent cannot be run as it stands; sending it again will not help
     │   ├── InvalidRequest          a value is wrong: ``field`` names it
     │   │   └── CircuitRefused      a circuit is not one this backend can run (family: domain/isa.py)
-    │   │       └── CircuitTooWide  no simulation method reaches its size
+    │   │       └── CircuitTooLarge no simulation method reaches it, or not in the time allowed
     │   ├── TooLarge                a published limit is passed
     │   ├── CostCapExceeded         the price is above the cap that the request itself set
     │   ├── CalibrationDrifted      the device was calibrated since the circuits were transpiled, and the request minds
@@ -24,7 +24,7 @@ Each class has a stable ``code``; instances carry the facts as attributes, and a
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,19 +78,36 @@ class CircuitRefused(InvalidRequest):
         self.circuit = circuit
 
 
-class CircuitTooWide(CircuitRefused):
-    """A circuit uses more qubits than the noisy simulation reaches."""
+class CircuitTooLarge(CircuitRefused):
+    """The noisy simulation does not reach the circuits, or would take too long for them.
+
+    Attributes:
+        limit: qubits, or seconds.
+    """
 
     code = "circuit_too_large"
 
-    def __init__(self, circuit: int, num_qubits: int, limit: int) -> None:
-        super().__init__(
-            f"circuit {circuit} uses {num_qubits} qubits and the noisy simulation of such a circuit reaches {limit}; "
-            "use fewer qubits or cut the circuit",
-            circuit=circuit,
-        )
-        self.num_qubits = num_qubits
+    def __init__(self, message: str, *, limit: float, circuit: int | None = None) -> None:
+        super().__init__(message, circuit=circuit)
         self.limit = limit
+
+    @classmethod
+    def too_wide(cls, circuit: int, num_qubits: int, limit: int) -> Self:
+        """A circuit with more qubits than any method reaches."""
+        message = (
+            f"circuit {circuit} uses {num_qubits} qubits and the noisy simulation of such a circuit reaches {limit}; "
+            "use fewer qubits or cut the circuit"
+        )
+        return cls(message, limit=limit, circuit=circuit)
+
+    @classmethod
+    def too_long(cls, *, estimate_s: float, limit_s: float) -> Self:
+        """Circuits that can be simulated, but not in the time the service allows a job."""
+        message = (
+            f"simulating this job would take about {estimate_s:.0f} s and the limit is {limit_s:.0f} s; "
+            "above 10 qubits the time grows with shots · gates · 2^qubits: use fewer of them, or several jobs"
+        )
+        return cls(message, limit=limit_s)
 
 
 class TooLarge(RequestRefused):

@@ -30,6 +30,8 @@ class Footprint:
         idle_ns: time spent idle between first use and the end, one entry for each of ``qubits``.
         needs: the executions in order, run-length encoded.
         rep_delay_ns: the job's own repetition delay, or ``None`` for the device's.
+        simulation_us: processor time that simulating it is expected to take; 0 where nothing is simulated. It costs the
+            tenant nothing and the chip nothing: it only keeps long simulations from holding up short ones.
 
     Raises:
         ValueError: entries that do not belong together, or nothing to run.
@@ -43,6 +45,7 @@ class Footprint:
     idle_ns: tuple[float, ...]
     needs: tuple[Need, ...]
     rep_delay_ns: int | None = None
+    simulation_us: int = 0
 
     def __post_init__(self) -> None:
         if not len(self.qubits) == len(self.sx_counts) == len(self.idle_ns):
@@ -78,6 +81,7 @@ class Footprint:
             "idle_ns": list(self.idle_ns),
             "needs": [list(need) for need in self.needs],
             "rep_delay_ns": self.rep_delay_ns,
+            "simulation_us": self.simulation_us,
         }
 
     @classmethod
@@ -98,4 +102,5 @@ class Footprint:
             idle_ns=tuple(document["idle_ns"]),
             needs=tuple(Need(*need) for need in document["needs"]),
             rep_delay_ns=document["rep_delay_ns"],
+            simulation_us=document["simulation_us"],
         )

@@ -5,8 +5,11 @@ Scaling out is another executor (Dask's ``client.get_executor()``) with the same
 
 from __future__ import annotations
 
+import ctypes
 import os
+import queue
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import Executor, Future
@@ -33,8 +36,10 @@ ONE_THREAD: Final = {
 }
 """Environment of a worker: one thread each, so that workers share the machine by number."""
 
-ORPHAN_CHECK_S: Final = 1.0
-"""How often a worker looks whether its server is still there."""
+CALL_LIMIT_S: Final = 1800.0
+"""A call that takes longer ends its worker: a simulation that hangs must not hold a slot for ever."""
+
+_PR_SET_PDEATHSIG: Final = 1
 
 
 class LocalExecutor(Executor):
@@ -45,12 +50,14 @@ class LocalExecutor(Executor):
     starts a fresh pool. Workers end by themselves when their server is killed.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, *, call_limit_s: float = CALL_LIMIT_S) -> None:
         """Start ``workers`` processes; does not wait for them (see :meth:`warm`)."""
         self._workers = workers
+        self._call_limit_s = call_limit_s
         self._lock = threading.Lock()
         self._closed = False
-        self._pool = self._start()
+        self._parent = _Parent()
+        self._pool = self._parent.do(self._start)
 
     def submit(
         self, fn: Callable[_Arguments, _Answer], /, *args: _Arguments.args, **kwargs: _Arguments.kwargs
@@ -64,11 +71,11 @@ class LocalExecutor(Executor):
             if self._closed:
                 raise RuntimeError("the executor has been shut down")
             try:
-                return self._pool.submit(fn, *args, **kwargs)
+                return self._pool.submit(_limited, self._call_limit_s, fn, *args, **kwargs)
             except BrokenProcessPool:
                 self._pool.shutdown(wait=False, kill_workers=True)
-                self._pool = self._start()
-                return self._pool.submit(fn, *args, **kwargs)
+                self._pool = self._parent.do(self._start)
+                return self._pool.submit(_limited, self._call_limit_s, fn, *args, **kwargs)
 
     def warm(self) -> None:
         """Wait until at least one worker answers."""
@@ -79,6 +86,7 @@ class LocalExecutor(Executor):
         with self._lock:
             self._closed = True
             self._pool.shutdown(wait=wait, kill_workers=cancel_futures)
+            self._parent.end()
 
     def _start(self) -> Any:
         pool: Any = ProcessPoolExecutor(self._workers, env=ONE_THREAD, initializer=_settle_in, initargs=(os.getpid(),))
@@ -95,14 +103,66 @@ def local_executor(workers: int) -> LocalExecutor:
     return LocalExecutor(workers)
 
 
+class _Parent:
+    """The thread that starts the workers, and lives as long as they shall.
+
+    On Linux a worker is killed when the *thread* that started it ends, so it must be neither the caller's nor one that
+    the interpreter ends early.
+    """
+
+    def __init__(self) -> None:
+        self._work: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._live, name="workers-parent", daemon=True).start()
+
+    def do(self, start: Callable[[], Any]) -> Any:
+        """Call in that thread, and wait for the answer."""
+        answer: Future[Any] = Future()
+        self._work.put((start, answer))
+        return answer.result()
+
+    def end(self) -> None:
+        """Let the thread end."""
+        self._work.put(None)
+
+    def _live(self) -> None:
+        while (work := self._work.get()) is not None:
+            start, answer = work
+            try:
+                answer.set_result(start())
+            except BaseException as error:  # noqa: BLE001 - it belongs to who asked
+                answer.set_exception(error)
+
+
+def _limited(
+    limit_s: float, fn: Callable[_Arguments, _Answer], /, *args: _Arguments.args, **kwargs: _Arguments.kwargs
+) -> _Answer:
+    """In a worker: the call, or the end of the worker. Needs no GIL, which Aer holds: the kernel delivers the alarm."""
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        return fn(*args, **kwargs)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def _settle_in(server_pid: int) -> None:
     """First thing in a worker: leave Ctrl-C to the server, follow its end, and load Aer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(server_pid,), name="orphan-check", daemon=True).start()
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    _end_with(server_pid)
     run_tasks(join_tasks([]))
 
 
 def _end_with(server_pid: int) -> None:
+    """Be killed when the server ends, also in the middle of a simulation, where no Python thread would run."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != server_pid:  # it ended before we could ask
+        os._exit(0)
+    if sys.platform != "linux":
+        threading.Thread(target=_watch, args=(server_pid,), name="orphan-check", daemon=True).start()
+
+
+def _watch(server_pid: int) -> None:
     while os.getppid() == server_pid:
-        time.sleep(ORPHAN_CHECK_S)
+        time.sleep(1.0)
     os._exit(0)

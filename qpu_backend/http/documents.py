@@ -44,7 +44,11 @@ def job_document(
     waiting = None
     if ahead is not None:
         jobs = "job" if ahead == 1 else "jobs"
-        message = f"{ahead} {jobs} ahead" if ahead else "next in line; it starts when the chip has room for it"
+        message = (
+            f"{ahead} {jobs} ahead"
+            if ahead
+            else "next in line; it starts when the chip, and a simulator, have room for it"
+        )
         waiting = WaitReason(message=message, jobs_ahead=ahead, start_in_s=None)
     return JobDocument(
         id=row.id,

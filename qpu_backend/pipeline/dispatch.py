@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 _PER_TENANT = 40
 _WINDOW = 64
 """Rows the planner looks at; the planning window of a device is smaller."""
+_LONG_US = 2_000_000
+"""A job whose simulation is expected to take longer is *long*. Long jobs share batches with long ones only, and one
+slot of the device is kept free of them: nobody's short job waits for a stranger's long simulation."""
 _REREAD_S = 1.0
 """How often the queue is read without a hint: jobs another process admitted."""
 
@@ -73,6 +76,7 @@ class Dispatcher:
         self._metrics = metrics
         self._max_inflight = max_inflight
         self._inflight: set[tuple[str, int]] = set()
+        self._long: set[tuple[str, int]] = set()
         self._unsure = True
         self._suspects: set[str] = set()
         self._changed = threading.Condition()
@@ -115,6 +119,8 @@ class Dispatcher:
         with self._changed:
             was_full = len(self._inflight) >= self._max_inflight
             self._inflight.discard((batch.id, batch.epoch))
+            was_full |= (batch.id, batch.epoch) in self._long
+            self._long.discard((batch.id, batch.epoch))
             self._changed.notify_all()
         if was_full:
             self.wake()
@@ -211,7 +217,14 @@ class Dispatcher:
             )
             for row in rows
         )
-        return View(queued, device.virtual_time), device.device_time_us
+        return View(self._of_one_kind(queued), device.virtual_time), device.device_time_us
+
+    def _of_one_kind(self, queued: tuple[QueuedJob, ...]) -> tuple[QueuedJob, ...]:
+        """Long jobs or short ones: those of the head's kind, or the short ones while no slot is free for long ones."""
+        with self._changed:
+            slot = len(self._long) < max(1, self._max_inflight - 1)
+        want_long = bool(queued) and slot and queued[0].footprint.simulation_us > _LONG_US
+        return tuple(job for job in queued if (job.footprint.simulation_us > _LONG_US) == want_long)
 
     def _commit(self, view: View, decision: Plan, calibrated: Calibrated) -> bool:
         """Commit and start the batch; whether it was, or the plan was outdated by then."""
@@ -320,6 +333,8 @@ class Dispatcher:
     def _start(self, batch: Batch) -> None:
         with self._changed:
             self._inflight.add((batch.id, batch.epoch))
+            if any(Footprint.from_document(dict(m.job.footprint)).simulation_us > _LONG_US for m in batch.members):
+                self._long.add((batch.id, batch.epoch))
         self._run_batch(batch)
 
     def _fail_unplaceable(self, job_ids: tuple[str, ...]) -> None:

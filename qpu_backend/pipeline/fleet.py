@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qpu_backend.domain.backends import BackendName, parse_backend
-from qpu_backend.domain.errors import CircuitTooWide, UnknownBackend
+from qpu_backend.domain.errors import CircuitTooLarge, UnknownBackend
 from qpu_backend.domain.footprint import Footprint
 from qpu_backend.domain.isa import IsaTarget
 from qpu_backend.domain.planning import DeviceView
@@ -20,7 +20,7 @@ from qpu_backend.domain.virtual import Shape, shape_of
 from qpu_backend.physics.circuit import TWO_QUBIT_GATES, Op
 from qpu_backend.physics.errors import TooLarge
 from qpu_backend.physics.fidelity import LogErrors
-from qpu_backend.physics.method import choose_method
+from qpu_backend.physics.method import choose_method, cost_estimate_us
 from qpu_backend.physics.snapshot import Snapshot
 from qpu_backend.physics.timing import CircuitSummary, Durations, summarise
 from qpu_backend.physics.topology import mask_of
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 _ALWAYS = frozenset({Op.BARRIER, Op.DELAY, Op.MEASURE, Op.RESET, Op.IF})
 """Operations every device has beside its basis gates."""
+
+_FREE = frozenset({Op.RZ, Op.BARRIER})
+"""Operations whose simulation costs nothing worth counting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +105,38 @@ class Backend:
         """Refuse what no simulation method reaches, before it is accepted.
 
         Raises:
-            CircuitTooWide: names the circuit and the bound.
+            CircuitTooLarge: names the circuit and the bound.
         """
         for index, summary in enumerate(summaries):
             if summary.num_qubits > self.max_simulated_qubits:
-                raise CircuitTooWide(index, summary.num_qubits, self.max_simulated_qubits)
+                raise CircuitTooLarge.too_wide(index, summary.num_qubits, self.max_simulated_qubits)
             try:
                 choose_method(summary.num_qubits, summary.has_mid_circuit)
             except TooLarge as error:
-                raise CircuitTooWide(index, error.num_qubits, error.limit) from error
+                raise CircuitTooLarge.too_wide(index, error.num_qubits, error.limit) from error
 
-    def footprint(self, program: Program, summaries: list[CircuitSummary], rep_delay_us: float | None) -> Footprint:
+    def simulation_us(self, program: Program, summaries: list[CircuitSummary]) -> int:
+        """Processor time that simulating the job is expected to take, over all its executions.
+
+        Raises:
+            CircuitTooLarge: a circuit that no simulation method reaches.
+        """
+        self.require_simulable(summaries)
+        per_shots: dict[tuple[int, int], float] = {}
+        total = 0.0
+        for execution in program.executions:
+            key = (execution.circuit, execution.shots)
+            if key not in per_shots:
+                summary = summaries[execution.circuit]
+                method = choose_method(summary.num_qubits, summary.has_mid_circuit)
+                gates = sum(count for op, count in summary.gate_counts.items() if op not in _FREE)
+                per_shots[key] = cost_estimate_us(method, summary.num_qubits, gates, execution.shots)
+            total += per_shots[key]
+        return round(total)
+
+    def footprint(
+        self, program: Program, summaries: list[CircuitSummary], rep_delay_us: float | None, simulation_us: int = 0
+    ) -> Footprint:
         """What the planner needs to know of the job; counts are means over its circuits."""
         circuits = len(summaries)
         edges: dict[tuple[int, int], float] = {}
@@ -139,6 +163,7 @@ class Backend:
             idle_ns=tuple(idle[qubit] for qubit in qubits),
             needs=_run_lengths(runs),
             rep_delay_ns=None if rep_delay_us is None else round(1000 * rep_delay_us),
+            simulation_us=simulation_us,
         )
 
     def stand_alone_us(self, footprint: Footprint) -> int:

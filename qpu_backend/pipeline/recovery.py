@@ -120,7 +120,7 @@ def run_again(
         if row.state != "running":
             return None
         attempt = row.attempt + 1
-        if hopeless or attempt > MAX_ATTEMPTS:
+        if hopeless or attempt > MAX_ATTEMPTS or _unwanted(connection, scope, row):
             dissolve(connection, scope, row, now_us)
             return None
         batches.bump_attempt(connection, scope, batch_id, epoch=epoch, attempt=attempt)
@@ -191,6 +191,13 @@ def dissolve(connection: Connection, scope: SystemScope, row: BatchRow, now_us: 
         ]
         events.append_events(connection, scope, again)
     _log.error("batch_dissolved", batch=row.id, device=row.device_id, jobs=len(rows))
+
+
+def _unwanted(connection: Connection, scope: SystemScope, row: BatchRow) -> bool:
+    """Whether everybody in the batch has asked for cancellation: nothing is run again to be thrown away."""
+    placements = batches.placements_of(connection, scope, row.id)
+    rows = jobs.read_jobs(connection, scope, [placement.job_id for placement in placements])
+    return all(job.cancel_requested for job in rows.values())
 
 
 def _existing(row: BatchRow | None, batch_id: str) -> BatchRow:

@@ -177,6 +177,7 @@ class Limits(ResponseDocument):
     max_clbits: int
     max_operations: int
     max_simulated_qubits: int
+    max_simulation_s: float = 60.0
     max_result_bytes: int
 
 

@@ -177,7 +177,7 @@ def test_a_redirect_is_refused(server, transport):
 
 def test_a_page_of_a_proxy_is_an_error_of_its_status(server, transport):
     server.then(404, b"<html>nothing here</html>")
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match=f"is there a qpu service at {server.url}"):
         _status(transport)
     server.answers.clear()
     server.then(502, b"<html>bad gateway</html>").then(200, STATUS)
@@ -208,9 +208,25 @@ def test_nobody_there_is_unreachable():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(ServiceUnreachableError) as caught:
+    with pytest.raises(ServiceUnreachableError, match=f"at http://127.0.0.1:{port}: ") as caught:
         _status(Transport(Credentials(f"http://127.0.0.1:{port}", "qpu_secret"), IMPATIENT))
     assert "qpu_secret" not in str(caught.value)
+    assert "embedded" not in str(caught.value)
+
+
+def test_an_embedded_service_that_is_gone_says_how_to_open_it_again(tmp_path):
+    transport = Transport(Credentials(f"unix:{tmp_path / 'api.sock'}", "qpu_secret"), IMPATIENT)
+    with pytest.raises(ServiceUnreachableError, match=r"api\.sock: .*QPUProvider\.embedded\(path\)"):
+        _status(transport)
+
+
+@pytest.mark.parametrize("suffix", ["/v1", "/v1/", "/"])
+def test_an_address_with_the_api_prefix_is_the_same_service(server, suffix):
+    server.then(200, STATUS)
+    transport = Transport(Credentials(server.url + suffix, "t"), IMPATIENT)
+    assert _status(transport).name == "b"
+    assert transport.url == server.url
+    assert server.requests[0][1] == "/v1/backends/b/status"
 
 
 @pytest.mark.parametrize("url", ["http://service.example", "ftp://x", "service", "", "http://10.0.0.1:80"])
