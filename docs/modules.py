@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -17,7 +18,7 @@ def first_sentence(path: Path) -> str:
     sentence = paragraph.partition(". ")[0].rstrip(".:").replace("``", "`").replace("|", "\\|")
     for role in (":func:", ":class:", ":mod:"):
         sentence = sentence.replace(role, "")
-    return sentence
+    return re.sub(r"`~[\w.]*\.(\w+)`", r"`\1`", sentence)  # a reference shown by its last name
 
 
 def modules(package: str) -> list[Path]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import os
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
@@ -67,12 +69,22 @@ def serve(
     """Run the service: HTTP, dispatch and simulation, until it is told to stop. SIGTERM drains."""
     settings = load_config(config, data=data, database=database, host=host, port=port, workers=workers)
     configure_logs(settings.log_level)
+    listener = _listener(settings.host, settings.port)  # before anything starts: a taken port costs nobody a lease
     service = build(settings)
     service.start()
     try:
-        HttpServer(service, host=settings.host, port=settings.port, announce=_say_where).run()
+        HttpServer(service, announce=_say_where).run(sockets=[listener])
     finally:
         service.stop()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        _console.print(f"[red]cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}; choose another --port[/]")
+        raise typer.Exit(1) from error
 
 
 def _say_where(address: tuple[str, int]) -> None:

@@ -56,6 +56,7 @@ class EmbeddedService:
         self.service = service
         self._cleanup = cleanup
         self._closed = False
+        self._owner_pid = os.getpid()
         atexit.register(self.close)
 
     def __repr__(self) -> str:
@@ -93,7 +94,7 @@ class EmbeddedService:
             configure_logs(log_level)
             config = load_config(
                 data=data,
-                workers=workers or min(4, os.cpu_count() or 1),
+                workers=min(4, os.cpu_count() or 1) if workers is None else workers,
                 devices=None
                 if devices is None
                 else {name: DeviceSection(**section) for name, section in devices.items()},
@@ -153,7 +154,7 @@ class EmbeddedService:
 
     def close(self) -> None:
         """Stop the service: what runs is settled, a temporary one leaves nothing behind. Safe to call twice."""
-        if self._closed:
+        if self._closed or os.getpid() != self._owner_pid:  # a forked child leaves the service to its parent
             return
         self._closed = True
         atexit.unregister(self.close)

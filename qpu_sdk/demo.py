@@ -297,8 +297,9 @@ def _tell_results(tenant: str, ran: list[Ran], alone: dict[str, Ran], out: Conso
             f"{100 * (record.crosstalk_loss or 0.0):.1f} %",
             f"{record.price_micro / 1e6:.3f}",
         )
-    out.print(counts)
-    out.print(bill)
+    for table in (counts, bill):
+        out.print(table)
+        out.print()
 
 
 def _tell_refusal(provider: QPUProvider, algorithm: Algorithm, out: Console) -> None:
@@ -321,6 +322,7 @@ def _tell_usage(providers: dict[str, QPUProvider], out: Console) -> None:
         table.add_row(tenant, str(usage.jobs), str(usage.shots), f"{seconds:.2f}", f"{credits_:.3f}", left)
     out.rule("[bold]the books")
     out.print(table)
+    out.print()
 
 
 def _table(first: str, *others: str) -> Table:
