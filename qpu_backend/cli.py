@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import os
+import re
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,7 +83,8 @@ def _listener(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        _console.print(f"[red]cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}; choose another --port[/]")
+        why = os.strerror(error.errno or 0)
+        _console.print(f"[red]cannot listen on {host} port {port}: {why}; choose another --port[/]")
         raise typer.Exit(1) from error
 
 
