@@ -47,7 +47,7 @@ def test_what_qiskit_refuses_in_a_sampler_pub_is_named_shortly(backend, turned, 
     assert caught.value.field == "pubs[1]"
     assert len(caught.value.message) < 250
     assert "\n" not in caught.value.message
-    assert "0. 0." not in caught.value.message
+    assert "0. 0. 0. 0." not in caught.value.message
 
 
 def test_what_qiskit_refuses_in_an_estimator_pub_is_named_shortly(backend):
