@@ -170,6 +170,15 @@ def test_conditionals_nest_and_reset_works_after_a_measurement():
     assert set(bits[:, 0]) == {0b1011}
 
 
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_circuit_may_measure_in_branches_only(value):
+    measured = Conditional((1,), value, operations([gate(Op.MEASURE, 0, clbit=0)]), operations([]))
+    rows = [gate(Op.X, 0), gate(Op.IF, -1, aux=0)]
+    circuit = circuit_of(rows, 1, 2, conditionals=(measured,))
+    (bits,) = run(RegionTask((circuit,), (NO_ANGLES,), perfect(1), (SliceSpec(0, 0, 8, 3),)))[0]
+    assert set(bits[:, 0]) == {1 - value}
+
+
 def test_both_methods_draw_from_the_same_distribution(eagle, translate):
     """A harmless rz after a measurement asks for trajectories."""
     region = (24, 34, 43)
