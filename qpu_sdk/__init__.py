@@ -57,6 +57,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'qpu_sdk' has no attribute {name!r}")
+    import_module("qiskit")  # before pydantic: the other way round costs a sixth more (measured: benchmarks/imports.py)
     value = getattr(import_module(f"qpu_sdk.{_HOME[name]}"), name)
     globals()[name] = value
     return value

@@ -24,11 +24,11 @@ from qpu_sdk.errors import InvalidRequestError, NotFoundError
 from qpu_sdk.job import QPUJob
 from qpu_sdk.options import ExecutionOptions, RunOptions
 from qpu_sdk.target import build_target
-from qpu_sdk.transport import quoted
 from qpu_sdk.validation import CircuitRules, as_list, check_measured
 from qpu_sdk.wire.answers import PubOnClient, circuit_header
 from qpu_sdk.wire.circuits import encode_circuits
 from qpu_sdk.wire.models import BackendDocument, BackendStatus, CalibrationList, JobRequest, ProgramKind, Pub
+from qpu_sdk.wire.paths import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

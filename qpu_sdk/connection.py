@@ -13,7 +13,6 @@ from weakref import WeakSet
 
 from qpu_sdk.errors import BodyTooLargeError, ProtocolError
 from qpu_sdk.events import JobEvents
-from qpu_sdk.transport import Transport
 from qpu_sdk.wire.models import WIRE_VERSION, JobDocument, JobRequest, VersionInfo
 
 if TYPE_CHECKING:
@@ -44,6 +43,9 @@ class Connection:
 
     def __init__(self, credentials: Credentials, patience: Patience | None = None) -> None:
         """Nothing is sent yet."""
+        # Deferred: httpx brings a command line with it, a tenth of a second that no import of this package should cost.
+        from qpu_sdk.transport import Transport  # noqa: PLC0415
+
         self.transport = Transport(credentials, patience)
         self.events = JobEvents(self.transport)
         self._version: VersionInfo | None = None

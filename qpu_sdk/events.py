@@ -32,8 +32,8 @@ from qpu_sdk.errors import (
     QPUJobTimeoutError,
     UnauthenticatedError,
 )
-from qpu_sdk.transport import quoted
 from qpu_sdk.wire.models import EventPage, JobDocument, JobEvent
+from qpu_sdk.wire.paths import quoted
 from qpu_sdk.wire.sse import parse_events
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from qpu_sdk.errors import (
     ProtocolError,
     QPUJobError,
 )
-from qpu_sdk.transport import quoted
 from qpu_sdk.wire.answers import to_estimator_result, to_result, to_sampler_result
 from qpu_sdk.wire.codec import digest
 from qpu_sdk.wire.models import (
@@ -32,6 +31,7 @@ from qpu_sdk.wire.models import (
     ProgramKind,
     WaitReason,
 )
+from qpu_sdk.wire.paths import quoted
 from qpu_sdk.wire.results import decode_result
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ from qpu_sdk.connection import Connection, OfThisProcess
 from qpu_sdk.credentials import find_credentials
 from qpu_sdk.errors import BackendNotFoundError, InvalidRequestError, QPUError
 from qpu_sdk.job import QPUJob
-from qpu_sdk.transport import quoted
 from qpu_sdk.wire.models import (
     BackendDocument,
     BackendKind,
@@ -33,6 +32,7 @@ from qpu_sdk.wire.models import (
     VersionInfo,
 )
 from qpu_sdk.wire.operations import BatchPage
+from qpu_sdk.wire.paths import quoted
 from qpu_sdk.wire.usage import UsageReport
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 import tenacity
@@ -251,11 +251,6 @@ class _RetryBudget:
         if self._left < self._size:
             with self._lock:
                 self._left = min(self._size, self._left + self._REFILL)
-
-
-def quoted(name: str) -> str:
-    """A name as one segment of a path (backend names contain colons)."""
-    return quote(name, safe="")
 
 
 def _service_url(url: str) -> str:

@@ -35,13 +35,13 @@ MAX_INTEGER = 2**63 - 1
 class RequestDocument(BaseModel):
     """What a client sends: unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class ResponseDocument(BaseModel):
     """What the service answers: unknown fields, of a later version, are ignored."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class ProgramKind(StrEnum):

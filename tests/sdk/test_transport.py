@@ -21,8 +21,9 @@ from qpu_sdk.errors import (
     ServiceUnavailableError,
     ServiceUnreachableError,
 )
-from qpu_sdk.transport import Patience, Transport, quoted
+from qpu_sdk.transport import Patience, Transport
 from qpu_sdk.wire.models import IDEMPOTENCY_HEADER, BackendStatus
+from qpu_sdk.wire.paths import quoted
 from qpu_sdk.wire.sse import parse_events
 
 STATUS = {
