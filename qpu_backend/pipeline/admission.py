@@ -157,10 +157,10 @@ class Admission:
             max_executions=self._limits.max_executions,
         )
         summaries = backend.summarise(program)
+        self._check_result_size(program)
         simulation_us = backend.simulation_us(program, summaries)
         if simulation_us > 1e6 * self._limits.max_simulation_s:
             raise CircuitTooLarge.too_long(estimate_s=simulation_us / 1e6, limit_s=self._limits.max_simulation_s)
-        self._check_result_size(program)
         footprint = backend.footprint(program, summaries, order.options.rep_delay_us, simulation_us)
         identity = order.options.model_dump(mode="json") | {"backend": order.backend}
         return Prepared(

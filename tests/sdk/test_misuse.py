@@ -95,7 +95,8 @@ def test_a_classical_bit_without_register_has_no_place_in_a_samplers_result(back
     for circuit in (loose, mixed):
         with pytest.raises(InvalidCircuitError, match="1 of its classical bits are in no register"):
             SamplerV2(backend).run([circuit])
-        assert sum(backend.run(circuit, shots=3).result(60).get_counts().values()) == 3
+        # Hexadecimal: Qiskit's get_counts() loses shots where bits are in no register, on Aer too.
+        assert sum(backend.run(circuit, shots=3).result(60).data(0)["counts"].values()) == 3
 
 
 def test_a_state_or_kind_that_does_not_exist_names_those_that_do(shared_provider):
