@@ -109,12 +109,13 @@ class Admission:
             DomainError: the request is refused; nothing is stored.
         """
         raw_digest = digest(raw)
-        if idempotency_key is not None:
-            with self._database.read() as connection:
+        with self._database.read() as connection:
+            if idempotency_key is not None:
                 earlier = jobs.find_by_idempotency_key(connection, scope, idempotency_key)
-            if earlier is not None and earlier.raw_digest == raw_digest:
-                return earlier, True
-        prepared = self.prepare(order)
+                if earlier is not None and earlier.raw_digest == raw_digest:
+                    return earlier, True
+            backend = self._fleet.backend(connection, order.backend)
+        prepared = self.prepare(order, backend)
         body = pack(prepared.program.to_document())
         try:
             row, replayed = self._enqueue(scope, order, prepared, body, raw_digest, idempotency_key)
@@ -131,10 +132,8 @@ class Admission:
             self._log.info("job_admitted", tenant=row.tenant_id, job=row.id, device=row.device_id, shots=row.shots)
         return row, replayed
 
-    def prepare(self, order: JobRequest) -> Prepared:
+    def prepare(self, order: JobRequest, backend: Backend) -> Prepared:
         """Decode, check, expand and summarise; no database, no side effect."""
-        with self._database.read() as connection:
-            backend = self._fleet.backend(connection, order.backend)
         self._check_request(order, backend)
         request = DecodingRequest(
             codec=order.circuits.codec,

@@ -333,7 +333,7 @@ class Dispatcher:
     def _start(self, batch: Batch) -> None:
         with self._changed:
             self._inflight.add((batch.id, batch.epoch))
-            if any(Footprint.from_document(dict(m.job.footprint)).simulation_us > _LONG_US for m in batch.members):
+            if any(m.job.footprint["simulation_us"] > _LONG_US for m in batch.members):
                 self._long.add((batch.id, batch.epoch))
         self._run_batch(batch)
 
