@@ -75,7 +75,7 @@ bench: $(INSTALLED)  ## Print the figures that docs/benchmarks.md describes.
 .PHONY: lock
 lock:  ## Resolve pyproject.toml into requirements.lock (needs uv).
 	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
+	  --no-header --no-annotate --output-file requirements.lock
 
 .PHONY: clean
 clean:  ## Remove the environment and everything that can be made again.

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from qpu_backend.domain.placement import EmbeddingTable
     from qpu_backend.domain.programs import Program
     from qpu_backend.physics.device import DeviceModel
     from qpu_backend.stores.devices import DeviceRow
@@ -258,10 +259,14 @@ class Fleet:
         if device is None:
             raise UnknownBackend(name, f"devices are {', '.join(self._models)}")
         calibrated = self.refresh(connection, device)
-        key = (str(parsed), calibrated.row.id)
+        return self._known(parsed, calibrated)
+
+    def _known(self, name: BackendName, calibrated: Calibrated) -> Backend:
+        """The backend with this calibration, built when somebody first asks for it."""
+        key = (str(name), calibrated.row.id)
         known = self._backends.get(key)
         if known is None:
-            known = self.backend_as_of(parsed, calibrated)
+            known = self.backend_as_of(name, calibrated)
             with self._lock:
                 self._backends[key] = known
         return known
@@ -295,17 +300,11 @@ class Fleet:
             max_jobs=calibrated.policy.batch_jobs,
         )
 
-    def _table(self, device_id: str, shape: str, calibrated: Calibrated):  # noqa: ANN202
-        name = BackendName(device_id, shape)
-        key = (str(name), calibrated.row.id)
-        if key not in self._backends:
-            try:
-                backend = self.backend_as_of(name, calibrated)
-            except UnknownBackend:  # it fitted when the job was admitted, and a calibration took a qubit since
-                return None
-            with self._lock:
-                self._backends[key] = backend
-        found = self._backends[key].shape
+    def _table(self, device_id: str, shape: str, calibrated: Calibrated) -> EmbeddingTable | None:
+        try:
+            found = self._known(BackendName(device_id, shape), calibrated).shape
+        except UnknownBackend:  # it fitted when the job was admitted, and a calibration took a qubit since
+            return None
         return None if found is None else found.table
 
     def _isa(self, model: DeviceModel, snapshot: Snapshot) -> IsaTarget:
