@@ -21,6 +21,7 @@ from qpu_backend.http.auth import Authenticator
 from qpu_backend.http.door import Door
 from qpu_backend.pipeline.administration import Administration
 from qpu_backend.pipeline.admission import Admission
+from qpu_backend.pipeline.analysis import REMEMBERED_BYTES, Analyst
 from qpu_backend.pipeline.cancellation import Cancellation
 from qpu_backend.pipeline.clocks import SystemClock, WallClock
 from qpu_backend.pipeline.dispatch import Dispatcher
@@ -28,6 +29,7 @@ from qpu_backend.pipeline.execution import Execution
 from qpu_backend.pipeline.fleet import DevicePolicy, Fleet
 from qpu_backend.pipeline.lease import DeviceLease
 from qpu_backend.pipeline.notices import NoticeBoard
+from qpu_backend.pipeline.recent import Recent
 from qpu_backend.pipeline.recovery import Retrier
 from qpu_backend.pipeline.settlement import Settler
 from qpu_backend.stores import blobs, devices, money, snapshots
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from qpu_backend.config import DeviceSection, ServiceConfig
+    from qpu_backend.domain.programs import Program
     from qpu_backend.physics.device import DeviceModel
     from qpu_backend.physics.snapshot import Snapshot
 
@@ -159,6 +162,7 @@ def build(
             max_operations=limits.max_operations,
         ),
     )
+    recent_programs: Recent[str, Program] = Recent(REMEMBERED_BYTES)
     executor = executor or local_executor(config.workers)
     execution = Execution(executor, config.workers)
     dispatchers: dict[str, Dispatcher] = {}
@@ -184,6 +188,7 @@ def build(
             notices=notices,
             metrics=metrics,
             max_inflight=config.max_inflight,
+            programs=recent_programs,
         )
     door = Door(
         database=database,
@@ -191,10 +196,9 @@ def build(
         admission=Admission(
             database=database,
             fleet=fleet,
-            decoding=decoding,
+            analyst=Analyst(decoding, limits, recent_programs),
             clock=clock,
             notices=notices,
-            limits=limits,
             metrics=metrics,
         ),
         cancellation=Cancellation(database, SYSTEM, notices, clock),

@@ -259,15 +259,8 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
             drift_policy=options.drift_policy,
             max_cost_micro=options.max_cost_micro,
         )
-        job, heard_since = self._connection.submit(request, options.idempotency_key)
-        return QPUJob(
-            job,
-            self._connection,
-            find_backend=lambda _: self,
-            pubs=kept,
-            memory=memory,
-            heard_since=heard_since,
-        )
+        job = self._connection.submit(request, options.idempotency_key)
+        return QPUJob(job, self._connection, find_backend=lambda _: self, pubs=kept, memory=memory)
 
     def _chosen(self, options: dict[str, Any]) -> RunOptions:
         known = RunOptions.names()

@@ -71,20 +71,15 @@ class Connection:
                 self._version = version
             return self._version
 
-    def submit(self, request: JobRequest, idempotency_key: str | None = None) -> tuple[JobDocument, int | None]:
-        """Submit a job; repeated until there is an answer, and never twice a job.
-
-        Returns:
-            The admitted job, and the connection of the event stream on which it will be heard of.
-        """
+    def submit(self, request: JobRequest, idempotency_key: str | None = None) -> JobDocument:
+        """Submit a job; repeated until there is an answer, and never twice a job."""
         key = idempotency_key or f"sdk-{uuid.uuid4()}"
         body = request.model_dump_json(exclude_none=True).encode()
         limit = self.version.limits.max_body_bytes
         if len(body) > limit:
             raise BodyTooLargeError(f"the job has {len(body)} bytes; the service takes {limit}", idempotency_key=key)
-        heard_since = self.events.open()
         job = self.transport.post("/jobs", JobDocument, body, idempotency_key=key)
-        return job if job.idempotency_key else job.model_copy(update={"idempotency_key": key}), heard_since
+        return job if job.idempotency_key else job.model_copy(update={"idempotency_key": key})
 
     def close(self) -> None:
         """Stop listening and close every connection."""

@@ -6,7 +6,7 @@
        ▲                                               │ stream down
        └───────── long poll /jobs/{id}/events ─────────┘
 
-The stream is opened by the first submission or the first wait. It resumes after the last event it saw; whoever waits
+The stream is opened by the first wait. It resumes after the last event it saw; whoever waits
 then asks once more for the job itself, so an event that was lost with a connection cannot strand a waiter. Nothing
 polls.
 """
@@ -53,40 +53,30 @@ _SAFETY_CHECK_S: Final = 120.0
 class JobEvents:
     """The tenant's job events as they happen. Safe to share between threads."""
 
-    def __init__(self, transport: Transport, *, connections_before: int = 0) -> None:
-        """Nothing is opened yet.
-
-        Args:
-            transport: to the service.
-            connections_before: the number of the last connection, so that no later one is taken for it.
-        """
+    def __init__(self, transport: Transport) -> None:
+        """Nothing is opened yet."""
         self._transport = transport
         self._lock = threading.Lock()
         self._latest: OrderedDict[str, JobEvent] = OrderedDict()
         self._inboxes: dict[str, list[queue.SimpleQueue[JobEvent | None]]] = {}
         self._cursor: str | None = None
-        self._connection = connections_before  # counts connections; 0 before the first
         self._connected = False
         self._tried = False  # the first attempt to connect is over, well or not
         self._thread: threading.Thread | None = None
         self._source: EventSource | None = None
         self._closed = threading.Event()
 
-    def open(self) -> int | None:
-        """Start listening, without waiting for it.
-
-        Returns:
-            The number of the open connection: a job submitted now is heard of on it. ``None`` while there is none.
-        """
+    def open(self) -> bool:
+        """Start listening, without waiting for it; whether the stream is open already."""
         with self._lock:
             if self._thread is None and not self._closed.is_set():
                 self._thread = threading.Thread(target=self._listen, name="qpu-events", daemon=True)
                 self._thread.start()
-            return self._connection if self._connected else None
+            return self._connected
 
     def anew(self) -> JobEvents:
         """In a forked child, where the listening thread does not exist: the same, with nothing opened yet."""
-        return JobEvents(self._transport, connections_before=self._connection)
+        return JobEvents(self._transport)
 
     def close(self) -> None:
         """Stop listening. Waits go on by long poll."""
@@ -103,7 +93,6 @@ class JobEvents:
         job_id: str,
         *,
         timeout_s: float | None = None,
-        heard_since: int | None = None,
         on_event: Callable[[JobEvent], object] | None = None,
     ) -> JobEvent | JobDocument:
         """Block until the job is final. Interrupting the wait does nothing to the job.
@@ -111,7 +100,6 @@ class JobEvents:
         Args:
             job_id: which.
             timeout_s: give up after that many seconds; ``None`` waits for ever.
-            heard_since: what :meth:`open` returned before the job was submitted.
             on_event: called in this thread with every event that comes while we wait.
 
         Raises:
@@ -123,13 +111,12 @@ class JobEvents:
         with self._lock:
             self._inboxes.setdefault(job_id, []).append(inbox)
             latest = self._latest.get(job_id)
-            certain = heard_since is not None and self._connected and self._connection == heard_since
         try:
             if latest is not None and latest.state.final:
                 return latest
             self.open()
             seq = 0 if latest is None else latest.seq
-            if not certain and (final := self._ask(job_id)) is not None:
+            if (final := self._ask(job_id)) is not None:
                 return final
             while True:
                 if not self._connected and not self._opening():
@@ -207,7 +194,6 @@ class JobEvents:
 
     def _now_connected(self) -> None:
         with self._lock:
-            self._connection += 1
             self._connected = self._tried = True
             self._wake_all()
 

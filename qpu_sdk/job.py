@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from qiskit.primitives import BasePrimitiveJob, PrimitiveResult
@@ -15,6 +16,7 @@ from qpu_sdk.errors import (
     IllegalTransitionError,
     JobCancelledError,
     JobFailedError,
+    JobNotDoneError,
     NotFoundError,
     ProtocolError,
     QPUJobError,
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
     from qpu_sdk.wire.answers import PubOnClient
     from qpu_sdk.wire.models import JobEvent
 
+_PROMPT_S: Final = 10.0
+"""How long a result is asked for with one held request; a job that takes longer is waited for with all others."""
+
 STATUS_OF_STATE: Final = {
     JobState.QUEUED: JobStatus.QUEUED,
     JobState.RUNNING: JobStatus.RUNNING,
@@ -69,7 +74,6 @@ class QPUJob(OfThisProcess, JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright
         find_backend: Callable[[str], BackendV2],
         pubs: Sequence[PubOnClient] = (),
         memory: bool = False,
-        heard_since: int | None = None,
     ) -> None:
         """Made by ``run`` and by ``provider.job``.
 
@@ -79,7 +83,6 @@ class QPUJob(OfThisProcess, JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright
             find_backend: name → backend.
             pubs: what of the pubs stayed on the client.
             memory: whether the result shows every shot.
-            heard_since: the connection of the event stream on which the job will be heard of.
         """
         JobV1.__init__(self, None, document.id)
         self._document = document
@@ -88,7 +91,6 @@ class QPUJob(OfThisProcess, JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright
         self._find_backend = find_backend
         self._pubs = pubs
         self._memory = memory
-        self._heard_since = heard_since
         self._result: Any = None
 
     def __repr__(self) -> str:
@@ -210,9 +212,7 @@ class QPUJob(OfThisProcess, JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright
             if callback is not None:
                 callback(event.job_id, STATUS_OF_STATE[event.state], self)
 
-        last = self._connection.events.wait(
-            self._document.id, timeout_s=timeout, heard_since=self._heard_since, on_event=tell
-        )
+        last = self._connection.events.wait(self._document.id, timeout_s=timeout, on_event=tell)
         self._state = last.state
         if isinstance(last, JobDocument):
             self._learn(last)
@@ -232,16 +232,31 @@ class QPUJob(OfThisProcess, JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright
             QPUJobTimeoutError: the time is over; the job goes on.
         """
         if self._result is None:
-            self.wait_for_final_state(timeout)
-            self._result = self._fetch_result()
+            self._result = self._decoded(self._fetch_result(timeout))
+            self._state = JobState.DONE
         return self._result
 
-    def _fetch_result(self) -> Result | PrimitiveResult[Any]:
-        if self._state in {JobState.FAILED, JobState.CANCELLED}:
-            raise self._failure()
-        body, etag = self._connection.transport.get_bytes(self._path("/result"), RESULT_MEDIA_TYPE)
+    def _fetch_result(self, timeout: float | None) -> bytes:
+        """The result's bytes. The service answers a short job as soon as it is done; for a long one we listen."""
+        prompt_s = 0.0 if self._state.final else min(_PROMPT_S, _PROMPT_S if timeout is None else timeout)
+        asked_at = time.monotonic()
+        try:
+            body, etag = self._get_result(wait_s=prompt_s)
+        except JobNotDoneError:
+            left_s = None if timeout is None else max(0.0, timeout - (time.monotonic() - asked_at))
+            self.wait_for_final_state(left_s)
+            body, etag = self._get_result()
         if etag is not None and etag != digest(body):
             raise ProtocolError(f"the result of {self._document.id} was damaged on its way: SHA-256 and ETag differ")
+        return body
+
+    def _get_result(self, *, wait_s: float = 0.0) -> tuple[bytes, str | None]:
+        try:
+            return self._connection.transport.get_bytes(self._path("/result"), RESULT_MEDIA_TYPE, wait_s=wait_s)
+        except (JobFailedError, JobCancelledError):
+            raise self._failure() from None
+
+    def _decoded(self, body: bytes) -> Result | PrimitiveResult[Any]:
         result = decode_result(body)
         match result.program:
             case ProgramKind.SAMPLER:

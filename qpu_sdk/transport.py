@@ -12,7 +12,7 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import tenacity
@@ -45,6 +45,8 @@ _NOT_FOUND: Final = 404
 _ENDED: Final = (
     "; if it was an embedded service, the process that ran it has ended: open it again with QPUProvider.embedded(path)"
 )
+_LOCAL: Final = "http://localhost"
+"""What a service at a socket is called."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -85,6 +87,7 @@ class Transport:
         self.url = _service_url(credentials.url)
         self.patience = patience or Patience()
         self._credentials = replace(credentials, url=self.url)
+        self._root = _LOCAL if self.url.startswith("unix:") else self.url
         self._client: httpx.Client | None = _client(self._credentials, self.patience)
         self._budget = _RetryBudget(self.patience.retry_budget)
         self._again = tenacity.Retrying(
@@ -112,9 +115,10 @@ class Transport:
             return None, etag
         return _parsed(response, model), response.headers.get("ETag")
 
-    def get_bytes(self, path: str, media_type: str) -> tuple[bytes, str | None]:
-        """GET bytes and their ETag (without quotes)."""
-        response = self._send("GET", path, headers={"Accept": f"{media_type}, application/problem+json"})
+    def get_bytes(self, path: str, media_type: str, *, wait_s: float = 0.0) -> tuple[bytes, str | None]:
+        """GET bytes and their ETag (without quotes). ``wait_s``: how long the service may hold the answer back."""
+        headers = {"Accept": f"{media_type}, application/problem+json"}
+        response = self._send("GET", path, params={"wait": wait_s or None}, headers=headers, wait_s=wait_s)
         etag = response.headers.get("ETag")
         return response.content, None if etag is None else etag.removeprefix("W/").strip('"')
 
@@ -178,7 +182,8 @@ class Transport:
         key: str | None = None,
         wait_s: float = 0.0,
     ) -> httpx.Response:
-        wanted: Any = {name: value for name, value in (params or {}).items() if value is not None}
+        wanted = {name: str(value) for name, value in (params or {}).items() if value is not None}
+        target = f"{path}?{urlencode(wanted)}" if wanted else path
         patience = self.patience
         timeout = httpx.Timeout(patience.connect_s, read=patience.read_s + wait_s, write=patience.write_s)
 
@@ -186,15 +191,32 @@ class Transport:
             if self._http.is_closed:
                 raise ProtocolError("the provider is closed; make a new one and fetch the job by its id")
             with _http_errors(self.url, key):
-                response = self._http.request(
-                    method, PREFIX + path, params=wanted, content=content, headers=headers, timeout=timeout
-                )
+                response = self._http.send(self._request(method, target, content, headers, timeout))
             if response.is_success or response.status_code == _NOT_MODIFIED:
                 self._budget.refill()
                 return response
             raise _failure(response, self.url, key)
 
         return self._again(attempt)
+
+    def _request(
+        self,
+        method: str,
+        target: str,
+        content: bytes | None,
+        headers: Mapping[str, str] | None,
+        timeout: httpx.Timeout,
+    ) -> httpx.Request:
+        """A request with everything in place: the client's own builder would parse the address three times."""
+        merged = self._http.headers.copy()
+        merged.update(headers)
+        return httpx.Request(
+            method,
+            f"{self._root}{PREFIX}{target}",
+            headers=merged,
+            content=content,
+            extensions={"timeout": timeout.as_dict()},
+        )
 
     def _worth_repeating(self, error: BaseException) -> bool:
         if not isinstance(error, QPUError) or not error.retryable or error.code == "job_not_done":
@@ -265,7 +287,7 @@ def _client(credentials: Credentials, patience: Patience) -> httpx.Client:
     url = credentials.url
     if url.startswith("unix:"):
         transport = httpx.HTTPTransport(uds=url.removeprefix("unix:"), limits=limits)
-        return httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=timeout)
+        return httpx.Client(transport=transport, base_url=_LOCAL, headers=headers, timeout=timeout)
     address = urlsplit(url)
     loopback = address.hostname in _LOOPBACK
     if address.scheme not in {"http", "https"} or not address.hostname:

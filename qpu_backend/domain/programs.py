@@ -186,16 +186,13 @@ def measures(circuit: IsaCircuit) -> bool:
     return any(bool((body["code"] == Op.MEASURE).any()) for body in bodies)
 
 
-def canonical_digest(
-    kind: Kind, circuits: Sequence[IsaCircuit], pubs: Sequence[PubSpec], options: Mapping[str, Any]
-) -> str:
-    """SHA-256 of what a job asks for: equal when the same circuits are built twice (names and metadata do not count).
+def content_digest(kind: Kind, circuits: Sequence[IsaCircuit], pubs: Sequence[PubSpec]) -> str:
+    """SHA-256 of the circuits and pubs of a job as values; names and metadata do not count.
 
     Args:
         kind: what the client asked to have computed.
         circuits: the decoded circuits.
         pubs: as the client gave them, before defaults.
-        options: anything else that counts, as JSON values.
     """
     sha = hashlib.sha256(b"job-1")
 
@@ -210,8 +207,17 @@ def canonical_digest(
         sha.update(np.ascontiguousarray(pub.angles, dtype="<f8").tobytes())
         for observable in pub.observables:
             add(repr([(term.paulis, term.qubits, term.coefficient) for term in observable]))
-    add(json.dumps(options, sort_keys=True))
     return sha.hexdigest()
+
+
+def canonical_digest(content: str, options: Mapping[str, Any]) -> str:
+    """SHA-256 of what a job asks for: equal when the same circuits are built twice.
+
+    Args:
+        content: :func:`content_digest`.
+        options: anything else that counts, as JSON values.
+    """
+    return hashlib.sha256(f"{content};{json.dumps(options, sort_keys=True)}".encode()).hexdigest()
 
 
 class _Variants:

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 from starlette.requests import ClientDisconnect
 
-from qpu_backend.http import devices, events, health, jobs, operations, usage
+from qpu_backend.http import devices, events, health, jobs, operations, results, usage
 from qpu_backend.http.problems import MEDIA_TYPE, ProblemError, crash_problem, install, problem
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.models import REQUEST_ID_HEADER, JobRequest, Problem
@@ -39,8 +39,9 @@ def create_app(door: Door) -> FastAPI:
     )
     app.state.door = door
     app.include_router(health.router)
-    for router in (health.versioned, devices.router, jobs.router, events.router, usage.router, operations.router):
-        app.include_router(router, prefix=PREFIX)
+    for part in (devices, jobs, results, events, usage, operations):
+        app.include_router(part.router, prefix=PREFIX)
+    app.include_router(health.versioned, prefix=PREFIX)
     install(app)
     app.add_middleware(RequestGate, max_body_bytes=door.limits.max_body_bytes)
     _publish_schemas(app)

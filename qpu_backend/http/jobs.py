@@ -1,8 +1,7 @@
-"""Jobs: submit, list, look, result, metering, cancel. A foreign job is 404 on every route."""
+"""Jobs: submit, list, look, metering, cancel. A foreign job is 404 on every route."""
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -12,15 +11,13 @@ from pydantic import ValidationError
 from qpu_backend.domain.errors import NotFound
 from qpu_backend.domain.jobs import JobState as DomainState
 from qpu_backend.http.auth import CancelJobs, ReadJobs, SubmitJobs  # noqa: TC001 - FastAPI reads annotations at run time
-from qpu_backend.http.documents import job_document, metering_record, result_as_json
+from qpu_backend.http.documents import job_document, metering_record
 from qpu_backend.http.door import AtDoor  # noqa: TC001
 from qpu_backend.http.paths import JobId  # noqa: TC001
-from qpu_backend.http.preconditions import is_known
-from qpu_backend.http.problems import ProblemError, code_of, request_id, validation_problem
-from qpu_backend.stores import batches, blobs, jobs, money
+from qpu_backend.http.problems import code_of, request_id, validation_problem
+from qpu_backend.stores import batches, jobs, money
 from qpu_backend.stores.jobs import JobFilter
 from qpu_sdk.wire.models import (
-    RESULT_MEDIA_TYPE,
     JobDocument,
     JobPage,
     JobRequest,
@@ -107,46 +104,6 @@ def look(door: AtDoor, scope: ReadJobs, job_id: JobId) -> JobDocument:
         ahead = jobs.count_ahead(connection, scope, row) if row.state == JobState.QUEUED else None
         placement = batches.placement_of_job(connection, scope, job_id)
     return job_document(row, ahead=ahead, snapshot_id=None if placement is None else placement.snapshot_id)
-
-
-@router.get(
-    "/{job_id}/result",
-    response_class=Response,
-    responses={200: {"content": {RESULT_MEDIA_TYPE: {}, _JSON: {}}}, 304: {"description": "You have it"}},
-)
-def result(
-    request: Request,
-    door: AtDoor,
-    scope: ReadJobs,
-    job_id: JobId,
-    if_none_match: Annotated[str | None, Header()] = None,
-) -> Response:
-    """The immutable result; its ETag is the SHA-256 of its bytes. ``Accept: application/json`` gives hex counts."""
-    with door.database.read() as connection:
-        row = _own(jobs.get_job(connection, scope, job_id), job_id)
-        if row.result_sha is None:
-            raise _no_result(row)
-        as_json = request.headers.get("accept", "").startswith(_JSON)
-        etag = f'"{row.result_sha}.json"' if as_json else f'"{row.result_sha}"'
-        headers = {"ETag": etag, "Cache-Control": "private, immutable, max-age=31536000", "Vary": "Accept"}
-        if is_known(etag, if_none_match):
-            return Response(status_code=304, headers=headers)
-        body = blobs.get_blob(connection, row.result_sha)
-    if as_json:
-        return Response(json.dumps(result_as_json(body)), headers=headers, media_type=_JSON)
-    return Response(body, headers=headers, media_type=RESULT_MEDIA_TYPE)
-
-
-def _no_result(row: jobs.JobRow) -> ProblemError:
-    match row.state:
-        case JobState.FAILED:
-            return ProblemError("job_failed", row.error_message or "the job failed")
-        case JobState.CANCELLED:
-            return ProblemError("job_cancelled", f"job {row.id} was cancelled; it has no result")
-        case _:
-            return ProblemError(
-                "job_not_done", f"job {row.id} is {row.state}; wait for its final event", retry_after_s=1
-            )
 
 
 @router.get("/{job_id}/metering")

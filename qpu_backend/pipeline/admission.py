@@ -1,7 +1,7 @@
 """Admission: from a request's bytes to a queued job, or a refusal that loses nothing.
 
-    decode (limited child) → circuits as values → ISA check → executions → summary → price
-    ── one transaction ──  idempotency, queue limit, quota reservation, fair-queueing tag, job + program + event
+    analyse (see ``analysis.py``) → footprint, device time
+    ── one transaction ──  idempotency, queue limit, price, quota reservation, fair-queueing tag, job + program + event
 
 A request refused before the transaction leaves no trace and does not use up its idempotency key.
 """
@@ -12,50 +12,38 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from qpu_backend.domain import fairshare, isa, pricing, programs
+from qpu_backend.domain import fairshare, pricing, programs
 from qpu_backend.domain.errors import (
     CalibrationDrifted,
-    CircuitTooLarge,
     CostCapExceeded,
     IdempotencyConflict,
     InvalidRequest,
     QueueFull,
-    TooLarge,
     UnknownBackend,
 )
 from qpu_backend.domain.jobs import JobState
-from qpu_backend.domain.observables import PauliTerm
 from qpu_backend.domain.quota import Resource
-from qpu_backend.engines.decoded import DecodingRequest, PubBinding
 from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic
 from qpu_backend.stores import access, blobs, devices, events, fairness, jobs, money, quota
 from qpu_backend.stores.errors import IdempotencyKeyTaken, MissingRow
 from qpu_backend.stores.ids import new_id
 from qpu_backend.telemetry.logs import logger
-from qpu_sdk.wire.codec import digest, pack
-from qpu_sdk.wire.models import ProgramKind
+from qpu_sdk.wire.codec import digest
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from qpu_backend.domain.footprint import Footprint
     from qpu_backend.domain.pricing import PriceBook
-    from qpu_backend.domain.programs import Program
     from qpu_backend.domain.tenancy import TenantScope
-    from qpu_backend.engines.decoding_pool import DecodingPool
+    from qpu_backend.pipeline.analysis import Analysis, Analyst
     from qpu_backend.pipeline.clocks import WallClock
     from qpu_backend.pipeline.fleet import Backend, Fleet
     from qpu_backend.pipeline.notices import NoticeBoard
     from qpu_backend.stores.database import Database
     from qpu_backend.stores.jobs import JobRow
     from qpu_backend.telemetry.metrics import Metrics
-    from qpu_sdk.wire.models import JobRequest, Limits, Pub
-
-DEFAULT_SHOTS = 1024
-DEFAULT_PRECISION = 1 / 64
-"""Qiskit's default of ``BackendEstimatorV2``."""
+    from qpu_sdk.wire.models import JobRequest
 
 _SEED_BOUND = 2**31
 """Seeds we draw fit every simulator's integer."""
@@ -65,8 +53,7 @@ _SEED_BOUND = 2**31
 class Prepared:
     """A request that may be admitted: everything about it that needs no database."""
 
-    backend: Backend
-    program: Program
+    analysis: Analysis
     footprint: Footprint
     canonical_digest: str
     device_us: int
@@ -82,18 +69,16 @@ class Admission:
         *,
         database: Database,
         fleet: Fleet,
-        decoding: DecodingPool,
+        analyst: Analyst,
         clock: WallClock,
         notices: NoticeBoard,
-        limits: Limits,
         metrics: Metrics,
     ) -> None:
         self._database = database
         self._fleet = fleet
-        self._decoding = decoding
+        self._analyst = analyst
         self._clock = clock
         self._notices = notices
-        self._limits = limits
         self._metrics = metrics
         self._log = logger("admission")
 
@@ -115,10 +100,9 @@ class Admission:
                 if earlier is not None and earlier.raw_digest == raw_digest:
                     return earlier, True
             backend = self._fleet.backend(connection, order.backend)
-        prepared = self.prepare(order, backend)
-        body = pack(prepared.program.to_document())
+        prepared = self.prepare(scope, order, backend)
         try:
-            row, replayed = self._enqueue(scope, order, prepared, body, raw_digest, idempotency_key)
+            row, replayed = self._enqueue(scope, order, prepared, raw_digest, idempotency_key)
         except IdempotencyKeyTaken as error:  # a concurrent twin was first; it is committed now
             with self._database.read() as connection:
                 twin = jobs.find_by_idempotency_key(connection, scope, error.key)
@@ -132,44 +116,22 @@ class Admission:
             self._log.info("job_admitted", tenant=row.tenant_id, job=row.id, device=row.device_id, shots=row.shots)
         return row, replayed
 
-    def prepare(self, order: JobRequest, backend: Backend) -> Prepared:
-        """Decode, check, expand and summarise; no database, no side effect."""
-        self._check_request(order, backend)
-        request = DecodingRequest(
-            codec=order.circuits.codec,
-            data=order.circuits.data,
-            pubs=tuple(PubBinding(pub.circuit, _values(pub, index)) for index, pub in enumerate(order.pubs)),
-            dt_ns=backend.model.timing.dt_ns,
+    def prepare(self, scope: TenantScope, order: JobRequest, backend: Backend) -> Prepared:
+        """Analyse the request, and say what it will take; no database, no side effect."""
+        self._check_options(order, backend)
+        analysis = self._analyst.analyse(scope.tenant_id, order, backend)
+        options = order.options
+        footprint = backend.footprint(
+            analysis.program, analysis.summaries, options.rep_delay_us, analysis.simulation_us
         )
-        decoded = self._decoding.decode(request)
-        angles = [(pub.circuit, table) for pub, table in zip(order.pubs, decoded.angles, strict=True)]
-        isa.check(decoded.circuits, backend.isa, widths=decoded.widths, angles=angles)
-        specs = [_pub_spec(pub, table) for pub, table in zip(order.pubs, decoded.angles, strict=True)]
-        program = programs.expand(
-            order.program.value,
-            decoded.circuits,
-            specs,
-            usable_qubits=backend.isa.usable_qubits,
-            default_shots=DEFAULT_SHOTS,
-            default_precision=DEFAULT_PRECISION,
-            max_shots=min(self._limits.max_shots, backend.model.max_shots),
-            max_executions=self._limits.max_executions,
-        )
-        summaries = backend.summarise(program)
-        self._check_result_size(program)
-        simulation_us = backend.simulation_us(program, summaries)
-        if simulation_us > 1e6 * self._limits.max_simulation_s:
-            raise CircuitTooLarge.too_long(estimate_s=simulation_us / 1e6, limit_s=self._limits.max_simulation_s)
-        footprint = backend.footprint(program, summaries, order.options.rep_delay_us, simulation_us)
-        identity = order.options.model_dump(mode="json") | {"backend": order.backend}
+        identity = options.model_dump(mode="json") | {"backend": order.backend}
         return Prepared(
-            backend=backend,
-            program=program,
+            analysis=analysis,
             footprint=footprint,
-            canonical_digest=programs.canonical_digest(order.program.value, decoded.circuits, specs, identity),
+            canonical_digest=programs.canonical_digest(analysis.digest, identity),
             device_us=backend.stand_alone_us(footprint),
-            occupied_qubits=backend.occupied_qubits(footprint, order.options.isolation),
-            fairness_qubits=backend.expected_qubits(footprint, order.options.isolation),
+            occupied_qubits=backend.occupied_qubits(footprint, options.isolation),
+            fairness_qubits=backend.expected_qubits(footprint, options.isolation),
         )
 
     def _enqueue(
@@ -177,12 +139,11 @@ class Admission:
         scope: TenantScope,
         order: JobRequest,
         prepared: Prepared,
-        program_body: bytes,
         raw_digest: str,
         idempotency_key: str | None,
     ) -> tuple[JobRow, bool]:
         now_us = self._clock.now_us()
-        device_id = prepared.backend.device_id
+        device_id = prepared.analysis.backend.device_id
         with self._database.write() as connection:
             if idempotency_key is not None:
                 earlier = jobs.find_by_idempotency_key(connection, scope, idempotency_key)
@@ -196,7 +157,7 @@ class Admission:
                 raise CalibrationDrifted(transpiled=str(order.calibration_id), current=str(device.snapshot_id))
             book, price_micro = self._price(connection, now_us, order, prepared)
             asked = {
-                Resource.SHOTS: prepared.program.shots,
+                Resource.SHOTS: prepared.analysis.program.shots,
                 Resource.DEVICE_US: prepared.device_us,
                 Resource.SPEND_MICRO: price_micro,
             }
@@ -208,7 +169,7 @@ class Admission:
                 raise QueueFull(limit=tenant.max_queued_jobs, queued=unfinished)
             start_tag, finish_tag = fairshare.tag(device.virtual_time, previous, cost, tenant.weight)
             fairness.write_finish_tag(connection, scope, device_id, finish_tag)
-            (program_sha,) = blobs.put_blobs(connection, [program_body])
+            (program_sha,) = blobs.put_blobs(connection, [prepared.analysis.body])
             seed = order.options.seed if order.options.seed is not None else secrets.randbelow(_SEED_BOUND)
             job = jobs.NewJob(
                 id=new_id("job"),
@@ -227,9 +188,9 @@ class Admission:
                 canonical_digest=prepared.canonical_digest,
                 program_sha=program_sha,
                 footprint=prepared.footprint.to_document(),
-                num_circuits=len(prepared.program.angles),
-                num_executions=len(prepared.program.executions),
-                shots=prepared.program.shots,
+                num_circuits=len(prepared.analysis.program.angles),
+                num_executions=len(prepared.analysis.program.executions),
+                shots=prepared.analysis.program.shots,
                 device_us=prepared.device_us,
                 footprint_qubits=prepared.occupied_qubits,
                 price_micro=price_micro,
@@ -240,14 +201,11 @@ class Admission:
                 finish_tag=finish_tag,
                 fairness_cost=cost,
             )
-            jobs.insert_job(connection, scope, job)
+            row = jobs.insert_job(connection, scope, job)
             admitted = events.NewEvent(
                 job.id, scope.tenant_id, "admitted", JobState.QUEUED, now_us, None, _drift_note(order, device)
             )
             events.append_events(connection, scope, [admitted])
-            row = jobs.get_job(connection, scope, job.id)
-        if row is None:  # pragma: no cover - it was inserted in this transaction
-            raise MissingRow("job", job.id)
         return row, False
 
     def _price(
@@ -258,7 +216,7 @@ class Admission:
             raise MissingRow("price book", "in force now")
         price_micro = pricing.price(
             book,
-            shots=prepared.program.shots,
+            shots=prepared.analysis.program.shots,
             device_us=prepared.device_us,
             footprint_qubits=prepared.occupied_qubits,
         )
@@ -266,7 +224,7 @@ class Admission:
             raise CostCapExceeded(price_micro=price_micro, cap_micro=order.max_cost_micro)
         return book, price_micro
 
-    def _check_request(self, order: JobRequest, backend: Backend) -> None:
+    def _check_options(self, order: JobRequest, backend: Backend) -> None:
         if order.options.meas_level != 2:
             raise InvalidRequest(
                 "meas_level 1 (IQ points) is not served; ask for meas_level=2", field="options.meas_level"
@@ -279,54 +237,12 @@ class Admission:
         low, high = backend.model.timing.rep_delay_range_us
         if rep_delay is not None and not low <= rep_delay <= high:
             raise InvalidRequest(f"rep_delay must be {low} to {high} µs, not {rep_delay}", field="options.rep_delay_us")
-        for index, pub in enumerate(order.pubs):
-            shots = pub.shots or 0
-            if shots > self._limits.max_shots:
-                raise TooLarge("shots", limit=self._limits.max_shots, asked=shots, field=f"pubs.{index}.shots")
-            estimating = order.program is ProgramKind.ESTIMATOR
-            if estimating != (pub.observables is not None and pub.pairs is not None):
-                needs = "needs observables and pairs" if estimating else "takes no observables"
-                raise InvalidRequest(f"a pub of a {order.program} program {needs}", field=f"pubs.{index}.observables")
-            if pub.precision is not None and not estimating:
-                raise InvalidRequest("precision belongs to estimator pubs", field=f"pubs.{index}.precision")
-
-    def _check_result_size(self, program: Program) -> None:
-        if program.kind == "estimator":
-            return
-        size = sum(e.shots * -(-program.circuits[e.circuit].num_clbits // 8) for e in program.executions)
-        if size > self._limits.max_result_bytes:
-            raise TooLarge("bytes of result", limit=self._limits.max_result_bytes, asked=size, field="pubs")
 
 
 def _same_job(earlier: JobRow, prepared: Prepared, key: str) -> JobRow:
     if prepared.canonical_digest != earlier.canonical_digest:
         raise IdempotencyConflict(key)
     return earlier
-
-
-def _values(pub: Pub, index: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]] | None:
-    if pub.bindings is None:
-        return None
-    shape = (pub.bindings.num_bindings, pub.bindings.num_parameters)
-    if len(pub.bindings.data) != 8 * shape[0] * shape[1]:
-        facts = f"{len(pub.bindings.data)} bytes are not float64 of shape {shape}"
-        raise InvalidRequest(facts, field=f"pubs.{index}.bindings.data")
-    return np.frombuffer(pub.bindings.data, dtype="<f8").reshape(shape)
-
-
-def _pub_spec(pub: Pub, angles: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> programs.PubSpec:
-    observables = tuple(
-        tuple(PauliTerm(term.paulis, tuple(term.qubits), term.coefficient) for term in observable.terms)
-        for observable in pub.observables or ()
-    )
-    return programs.PubSpec(
-        circuit=pub.circuit,
-        angles=angles,
-        shots=pub.shots,
-        precision=pub.precision,
-        observables=observables,
-        pairs=tuple(pub.pairs or ()),
-    )
 
 
 def _drift_note(order: JobRequest, device: devices.DeviceRow) -> str | None:

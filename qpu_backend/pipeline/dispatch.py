@@ -19,7 +19,7 @@ from qpu_backend.domain.planning import Plan, QueuedJob, View, Wait, plan
 from qpu_backend.domain.programs import Program
 from qpu_backend.pipeline.batching import Batch, Member, Unplaceable, assemble
 from qpu_backend.pipeline.endings import fail_jobs
-from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic
+from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic, topics_of_ends
 from qpu_backend.pipeline.recovery import recover
 from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs
 from qpu_backend.stores.errors import DatabaseBusy, LeaseLost, MissingRow
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from qpu_backend.pipeline.fleet import Calibrated, Fleet
     from qpu_backend.pipeline.lease import DeviceLease
     from qpu_backend.pipeline.notices import NoticeBoard
+    from qpu_backend.pipeline.recent import Recent
     from qpu_backend.stores.database import Database
     from qpu_backend.telemetry.metrics import Metrics
 
@@ -64,6 +65,7 @@ class Dispatcher:
         notices: NoticeBoard,
         metrics: Metrics,
         max_inflight: int,
+        programs: Recent[str, Program],
     ) -> None:
         self._database = database
         self._scope = scope
@@ -75,6 +77,7 @@ class Dispatcher:
         self._notices = notices
         self._metrics = metrics
         self._max_inflight = max_inflight
+        self._programs = programs
         self._inflight: set[tuple[str, int]] = set()
         self._long: set[tuple[str, int]] = set()
         self._unsure = True
@@ -269,9 +272,12 @@ class Dispatcher:
     def _assemble(self, decision: Plan, calibrated: Calibrated) -> tuple[Member, ...]:
         with self._database.read() as connection:
             chosen = jobs.read_jobs(connection, self._scope, [placement.job_id for placement in decision.placements])
-            bodies = blobs.get_blobs(connection, [row.program_sha for row in chosen.values()])
-        programs = {job_id: Program.from_document(unpack(bodies[row.program_sha])) for job_id, row in chosen.items()}
-        return assemble(decision, chosen, programs, calibrated.model, calibrated.snapshot)
+            shas = {row.program_sha for row in chosen.values()}
+            programs = {sha: known for sha in shas if (known := self._programs.get(sha)) is not None}
+            bodies = blobs.get_blobs(connection, sorted(shas - programs.keys()))
+        programs |= {sha: Program.from_document(unpack(body)) for sha, body in bodies.items()}
+        asked = {job_id: programs[row.program_sha] for job_id, row in chosen.items()}
+        return assemble(decision, chosen, asked, calibrated.model, calibrated.snapshot)
 
     def _suspect(self, job_ids: list[str]) -> None:
         """No batch can be made of these jobs: each is tried alone next, and one that is alone already fails, free."""
@@ -348,7 +354,7 @@ class Dispatcher:
             devices.require_epoch(connection, self._device_id, self._lease.epoch or 0)
             rows = list(jobs.read_jobs(connection, self._scope, job_ids).values())
             fail_jobs(connection, self._scope, rows, code, message, now_us)
-        self._notices.post({tenant_topic(row.tenant_id) for row in rows})
+        self._notices.post(topics_of_ends((row.tenant_id, row.id) for row in rows))
 
 
 class _PlanOutdatedError(Exception):

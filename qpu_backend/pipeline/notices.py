@@ -116,6 +116,16 @@ def tenant_topic(tenant_id: str) -> str:
     return f"tenant:{tenant_id}"
 
 
+def job_topic(job_id: str) -> str:
+    """The topic of a job's end."""
+    return f"job:{job_id}"
+
+
+def topics_of_ends(ended: Iterable[tuple[str, str]]) -> set[str]:
+    """What to post when jobs have ended: (tenant, job) each."""
+    return {topic for tenant_id, job_id in ended for topic in (tenant_topic(tenant_id), job_topic(job_id))}
+
+
 def queue_topic(device_id: str) -> str:
     """The topic of a device's queue."""
     return f"queue:{device_id}"

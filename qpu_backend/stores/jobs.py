@@ -159,8 +159,8 @@ class JobPageRows:
 # --- for a tenant -------------------------------------------------------------------------------------------------
 
 
-def insert_job(connection: Connection, scope: TenantScope, job: NewJob) -> None:
-    """Put a job into the queue.
+def insert_job(connection: Connection, scope: TenantScope, job: NewJob) -> JobRow:
+    """Put a job into the queue, without an event yet.
 
     Raises:
         IdempotencyKeyTaken: a concurrent twin was stored first; the transaction is lost.
@@ -169,7 +169,7 @@ def insert_job(connection: Connection, scope: TenantScope, job: NewJob) -> None:
     if (job.tenant_id, job.principal_id) != (scope.tenant_id, scope.principal_id):
         raise ForeignTenant(f"job {job.id} names {job.tenant_id}/{job.principal_id}, not the principal that asks")
     try:
-        connection.execute(_INSERT, _parameters(job))
+        return JobRow(*connection.execute(_INSERT, _parameters(job)).one())
     except IntegrityError as error:
         if job.idempotency_key is not None and is_duplicate(error) and "idempotency" in str(error.orig):
             raise IdempotencyKeyTaken(job.idempotency_key) from error
@@ -322,7 +322,7 @@ _ON_DEVICE: Final = jobs.c.device_id == bindparam("device")
 _POSITION: Final = tuple_(jobs.c.start_tag, jobs.c.id)
 _GIVEN_POSITION: Final = tuple_(bindparam("tag", type_=types.BigInteger()), bindparam("id", type_=String()))
 
-_INSERT: Final = insert(jobs).values(state=literal_column("'queued'"))
+_INSERT: Final = insert(jobs).values(state=literal_column("'queued'")).returning(*_ROW)
 _GET: Final = select(*_ROW).where(jobs.c.id == bindparam("id"), _OF_TENANT)
 _MANY: Final = select(*_ROW).where(_ids_in("ids"))
 _LOCK_MANY: Final = _MANY.order_by(jobs.c.id).with_for_update(key_share=True)

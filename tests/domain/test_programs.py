@@ -12,7 +12,16 @@ from qiskit.quantum_info import Operator, Pauli
 
 from qpu_backend.domain.errors import CircuitRefused, InvalidRequest, TooLarge
 from qpu_backend.domain.observables import MeasurementBasis, PauliTerm
-from qpu_backend.domain.programs import Execution, Kind, Program, PubSpec, canonical_digest, expand, measured_in
+from qpu_backend.domain.programs import (
+    Execution,
+    Kind,
+    Program,
+    PubSpec,
+    canonical_digest,
+    content_digest,
+    expand,
+    measured_in,
+)
 from qpu_backend.physics.circuit import ClassicalRegister, Conditional, IsaCircuit, Op, operations
 from qpu_sdk.wire.codec import pack, unpack
 
@@ -199,7 +208,8 @@ def test_sampling_a_circuit_that_measures_nothing_is_refused():
 def test_the_canonical_digest_follows_everything_that_counts_and_nothing_else():
     def digest(kind: Kind = "estimator", options: dict[str, Any] | None = None, **changes: Any) -> str:
         pub = {"circuit": 0, "angles": THREE, "observables": (pauli("Z", 1),), "pairs": ((0, 0),)} | changes
-        return canonical_digest(kind, [SAMPLED], [PubSpec(**pub)], options or {"seed": 1, "memory": False})
+        content = content_digest(kind, [SAMPLED], [PubSpec(**pub)])
+        return canonical_digest(content, options or {"seed": 1, "memory": False})
 
     assert digest() == digest(options={"memory": False, "seed": 1}, angles=THREE.copy())
     others = [
@@ -213,6 +223,6 @@ def test_the_canonical_digest_follows_everything_that_counts_and_nothing_else():
         digest(observables=(pauli("Z", 2),)),
         digest(observables=(pauli("Z", 1, coefficient=0.5),)),
         digest(pairs=((1, 0),)),
-        canonical_digest("estimator", [SILENT], [], {}),
+        canonical_digest(content_digest("estimator", [SILENT], []), {}),
     ]
     assert len({digest(), *others}) == len(others) + 1

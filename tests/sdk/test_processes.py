@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import pickle
+import time
 
 import pytest
 from qiskit import QuantumCircuit
@@ -52,20 +53,17 @@ def test_a_forked_child_goes_on_with_provider_backend_and_job(qpu_service, flip)
         assert sum(SamplerV2(backend).run([flip], shots=40).result(60)[0].data.c.get_counts().values()) == 40
 
 
-def test_a_connection_of_a_child_is_not_taken_for_the_parents(shared_provider, backend, flip):
-    backend.run(flip, shots=1).result(60)
-    before = backend.connection.events.open()
+def test_a_child_listens_on_a_stream_of_its_own(shared_provider, backend, flip):
+    backend.run(flip, shots=1).wait_for_final_state(60)
+    while not backend.connection.events.open():
+        time.sleep(0.01)
 
     def work():
-        events = backend.connection.events
-        unopened = events.open()
-        shared_provider.job(backend.run(flip, shots=1).job_id()).result()
-        return unopened, events.open()
+        inherited = backend.connection.events.open()
+        shared_provider.job(backend.run(flip, shots=1).job_id()).wait_for_final_state(60)
+        return inherited, backend.connection.events.open()
 
-    assert before is not None
-    unopened, first = _in_forked_child(work)
-    assert unopened is None
-    assert first > before
+    assert _in_forked_child(work) == (False, True)
 
 
 def test_a_child_that_closes_does_not_stop_the_service_of_its_parent(tmp_path):

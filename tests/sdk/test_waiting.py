@@ -9,12 +9,12 @@ import pytest
 from qiskit import QuantumCircuit
 
 from qpu_sdk import QPUJob
-from qpu_sdk.errors import ServiceUnreachableError
+from qpu_sdk.errors import QPUJobTimeoutError, ServiceUnreachableError
 
 
 def _listen(backend) -> None:
     """Wait until the stream of events is open."""
-    while backend.connection.events.open() is None:
+    while not backend.connection.events.open():
         time.sleep(0.01)
 
 
@@ -47,9 +47,17 @@ def test_a_submission_that_seemed_to_fail_is_found_by_its_key(through_proxy, pro
     assert len(through_proxy.jobs(tag="by key")) == 1
 
 
+def _long(monkeypatch) -> None:
+    """Make every job a long one: nobody waits for a result with a held request."""
+    monkeypatch.setattr("qpu_sdk.job._PROMPT_S", 0.0)
+
+
 @pytest.mark.timeout(60)  # half of the time after which a waiter that was forgotten would ask by itself
 @pytest.mark.parametrize("stream_comes_back", [True, False])
-def test_a_wait_survives_a_broken_connection(through_proxy, proxy, flip, stream_comes_back):
+@pytest.mark.parametrize("long", [True, False])
+def test_a_wait_survives_a_broken_connection(through_proxy, proxy, flip, monkeypatch, stream_comes_back, long):
+    if long:
+        _long(monkeypatch)
     backend = through_proxy.backend("eagle127:line-2")
     _listen(backend)
     job = backend.run([flip] * 100, shots=20_000)
@@ -60,15 +68,15 @@ def test_a_wait_survives_a_broken_connection(through_proxy, proxy, flip, stream_
     cut.join()
 
 
-def test_waiting_works_without_a_stream(through_proxy, proxy, flip):
+def test_waiting_works_without_a_stream(through_proxy, proxy, flip, monkeypatch):
+    _long(monkeypatch)
     proxy.refuse_streams = True
     job = through_proxy.backend("eagle127:line-2").run(flip, shots=5)
     assert job.result(60).get_counts()
 
 
-def test_many_waits_share_one_stream_and_nothing_polls(through_proxy, proxy, flip):
+def test_a_short_job_is_two_requests_and_no_stream(through_proxy, proxy, flip):
     backend = through_proxy.backend("eagle127:line-2")
-    _listen(backend)
     proxy.requests.clear()
     jobs = [backend.run(flip, shots=5) for _ in range(8)]
     threads = [threading.Thread(target=job.result, args=(60,)) for job in jobs]
@@ -76,9 +84,34 @@ def test_many_waits_share_one_stream_and_nothing_polls(through_proxy, proxy, fli
         thread.start()
     for thread in threads:
         thread.join()
+    assert all(job.done() for job in jobs)
     assert proxy.requests.count("POST /v1/jobs") == 8
-    assert sum(line.endswith("/result") for line in proxy.requests) == 8
-    assert len(proxy.requests) == 16  # no status, no events: the stream that is open told it all
+    assert sum("/result?wait=" in line for line in proxy.requests) == 8
+    assert len(proxy.requests) == 16
+
+
+def test_long_waits_share_one_stream_and_nothing_polls(through_proxy, proxy, flip, monkeypatch):
+    _long(monkeypatch)
+    backend = through_proxy.backend("eagle127:line-2")
+    _listen(backend)
+    proxy.requests.clear()
+    jobs = [backend.run([flip] * 30, shots=5000) for _ in range(4)]
+    threads = [threading.Thread(target=job.wait_for_final_state, args=(60,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    looks = [line for line in proxy.requests if line.startswith("GET")]
+    assert sorted(looks) == sorted(f"GET /v1/jobs/{job.job_id()}" for job in jobs)  # each once, when it began to wait
+
+
+def test_a_result_is_waited_for_no_longer_than_asked(through_proxy, flip):
+    job = through_proxy.backend("eagle127:line-2").run([flip] * 100, shots=100_000)
+    started = time.monotonic()
+    with pytest.raises(QPUJobTimeoutError):
+        job.result(0.05)
+    assert time.monotonic() - started < 5
+    job.cancel()
 
 
 def test_a_job_that_ended_before_the_stream_opened_is_not_waited_for(through_proxy, backend, flip):

@@ -1,0 +1,184 @@
+"""What a request asks for: circuits decoded, checked, expanded and summarised; no database, no side effect.
+
+    decode (limited child) → circuits as values → ISA check → executions → summaries → cost of simulating
+
+Tenants submit the same circuits again and again (loops, averages, repeats), so the newest analyses are remembered.
+Each tenant has answers of its own: how fast one is served must not tell what others have sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from qpu_backend.domain import isa, programs
+from qpu_backend.domain.errors import CircuitTooLarge, InvalidRequest, TooLarge
+from qpu_backend.domain.observables import PauliTerm
+from qpu_backend.engines.decoded import DecodingRequest, PubBinding
+from qpu_backend.pipeline.recent import Recent
+from qpu_backend.stores.blobs import Blob, encode_blob
+from qpu_sdk.wire.codec import pack
+from qpu_sdk.wire.models import ProgramKind
+
+if TYPE_CHECKING:
+    from qpu_backend.domain.programs import Program
+    from qpu_backend.engines.decoding_pool import DecodingPool
+    from qpu_backend.physics.timing import CircuitSummary
+    from qpu_backend.pipeline.fleet import Backend
+    from qpu_sdk.wire.models import JobRequest, Limits, Pub
+
+DEFAULT_SHOTS: Final = 1024
+DEFAULT_PRECISION: Final = 1 / 64
+"""Qiskit's default of ``BackendEstimatorV2``."""
+
+REMEMBERED_BYTES: Final = 2 << 20
+"""Of packed programs, whose values in memory are some ten times as large."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """A request's circuits and pubs as the service understands them.
+
+    Attributes:
+        backend: it is meant for, with the calibration it was checked against.
+        program: what will be executed.
+        body: the program as it is stored.
+        summaries: of its circuits.
+        simulation_us: processor time that simulating it is expected to take.
+        digest: of the program kind, the circuits and the pubs as values.
+    """
+
+    backend: Backend
+    program: Program
+    body: Blob
+    summaries: list[CircuitSummary]
+    simulation_us: int
+    digest: str
+
+
+class Analyst:
+    """Analyses requests. Safe to call from many threads."""
+
+    def __init__(self, decoding: DecodingPool, limits: Limits, programs: Recent[str, Program]) -> None:
+        """Nothing is decoded yet.
+
+        Args:
+            decoding: who decodes.
+            limits: the published ones.
+            programs: where the dispatcher of this process looks before it reads a program from the database.
+        """
+        self._decoding = decoding
+        self._limits = limits
+        self._programs = programs
+        self._recent: Recent[bytes, Analysis] = Recent(REMEMBERED_BYTES)
+
+    def analyse(self, tenant_id: str, order: JobRequest, backend: Backend) -> Analysis:
+        """Understand a request, or refuse it.
+
+        Raises:
+            DomainError: what is wrong with the circuits or pubs.
+        """
+        key = _key(tenant_id, order)
+        known = self._recent.get(key)
+        if known is None or known.backend is not backend:
+            known = self._analyse(order, backend)
+            self._recent.put(key, known, known.body.size)
+        self._programs.put(known.body.sha256, known.program, known.body.size)
+        return known
+
+    def _analyse(self, order: JobRequest, backend: Backend) -> Analysis:
+        self._check_pubs(order)
+        request = DecodingRequest(
+            codec=order.circuits.codec,
+            data=order.circuits.data,
+            pubs=tuple(PubBinding(pub.circuit, _values(pub, index)) for index, pub in enumerate(order.pubs)),
+            dt_ns=backend.model.timing.dt_ns,
+        )
+        decoded = self._decoding.decode(request)
+        angles = [(pub.circuit, table) for pub, table in zip(order.pubs, decoded.angles, strict=True)]
+        isa.check(decoded.circuits, backend.isa, widths=decoded.widths, angles=angles)
+        specs = [_pub_spec(pub, table) for pub, table in zip(order.pubs, decoded.angles, strict=True)]
+        program = programs.expand(
+            order.program.value,
+            decoded.circuits,
+            specs,
+            usable_qubits=backend.isa.usable_qubits,
+            default_shots=DEFAULT_SHOTS,
+            default_precision=DEFAULT_PRECISION,
+            max_shots=min(self._limits.max_shots, backend.model.max_shots),
+            max_executions=self._limits.max_executions,
+        )
+        summaries = backend.summarise(program)
+        self._check_result_size(program)
+        simulation_us = backend.simulation_us(program, summaries)
+        if simulation_us > 1e6 * self._limits.max_simulation_s:
+            raise CircuitTooLarge.too_long(estimate_s=simulation_us / 1e6, limit_s=self._limits.max_simulation_s)
+        return Analysis(
+            backend=backend,
+            program=program,
+            body=encode_blob(pack(program.to_document())),
+            summaries=summaries,
+            simulation_us=simulation_us,
+            digest=programs.content_digest(order.program.value, decoded.circuits, specs),
+        )
+
+    def _check_pubs(self, order: JobRequest) -> None:
+        for index, pub in enumerate(order.pubs):
+            shots = pub.shots or 0
+            if shots > self._limits.max_shots:
+                raise TooLarge("shots", limit=self._limits.max_shots, asked=shots, field=f"pubs.{index}.shots")
+            estimating = order.program is ProgramKind.ESTIMATOR
+            if estimating != (pub.observables is not None and pub.pairs is not None):
+                needs = "needs observables and pairs" if estimating else "takes no observables"
+                raise InvalidRequest(f"a pub of a {order.program} program {needs}", field=f"pubs.{index}.observables")
+            if pub.precision is not None and not estimating:
+                raise InvalidRequest("precision belongs to estimator pubs", field=f"pubs.{index}.precision")
+
+    def _check_result_size(self, program: Program) -> None:
+        if program.kind == "estimator":
+            return
+        size = sum(e.shots * -(-program.circuits[e.circuit].num_clbits // 8) for e in program.executions)
+        if size > self._limits.max_result_bytes:
+            raise TooLarge("bytes of result", limit=self._limits.max_result_bytes, asked=size, field="pubs")
+
+
+def _key(tenant_id: str, order: JobRequest) -> bytes:
+    """Of everything that an analysis depends on, but the backend's calibration."""
+    sha = hashlib.sha256()
+    parts = (tenant_id, order.backend, order.program, order.circuits.codec)
+    for part in (*(text.encode() for text in parts), order.circuits.data, *(_of_pub(pub) for pub in order.pubs)):
+        sha.update(b"%d:" % len(part))
+        sha.update(part)
+    return sha.digest()
+
+
+def _of_pub(pub: Pub) -> bytes:
+    return pub.model_dump_json().encode()
+
+
+def _values(pub: Pub, index: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]] | None:
+    if pub.bindings is None:
+        return None
+    shape = (pub.bindings.num_bindings, pub.bindings.num_parameters)
+    if len(pub.bindings.data) != 8 * shape[0] * shape[1]:
+        facts = f"{len(pub.bindings.data)} bytes are not float64 of shape {shape}"
+        raise InvalidRequest(facts, field=f"pubs.{index}.bindings.data")
+    return np.frombuffer(pub.bindings.data, dtype="<f8").reshape(shape)
+
+
+def _pub_spec(pub: Pub, angles: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> programs.PubSpec:
+    observables = tuple(
+        tuple(PauliTerm(term.paulis, tuple(term.qubits), term.coefficient) for term in observable.terms)
+        for observable in pub.observables or ()
+    )
+    return programs.PubSpec(
+        circuit=pub.circuit,
+        angles=angles,
+        shots=pub.shots,
+        precision=pub.precision,
+        observables=observables,
+        pairs=tuple(pub.pairs or ()),
+    )
