@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from qpu_backend.config import load_config
-from qpu_backend.http import devices, events, health, jobs, operations, problems, usage
+from qpu_backend.http import devices, events, health, jobs, operations, problems, results, usage
 from qpu_backend.http.app import PREFIX
 from qpu_sdk import cli
 
@@ -44,7 +44,7 @@ def test_the_architecture_page_names_every_module_and_no_other() -> None:
 
 def test_the_http_page_lists_every_route_and_no_other() -> None:
     served = set()
-    for module in (devices, events, jobs, operations, usage):
+    for module in (devices, events, jobs, operations, results, usage):
         served |= {(method, PREFIX + route.path) for route in module.router.routes for method in route.methods}
     served |= {(method, route.path) for route in health.router.routes for method in route.methods}
     served |= {(method, PREFIX + route.path) for route in health.versioned.routes for method in route.methods}

@@ -1,0 +1,74 @@
+"""What a tenant repeats is analysed once, and only as long as that is the same question."""
+
+from __future__ import annotations
+
+import pytest
+
+from qpu_backend.domain.errors import DomainError
+from qpu_backend.domain.jobs import JobState
+from qpu_backend.engines.decoding_pool import DecodingPool
+from qpu_backend.pipeline.recent import Recent
+from qpu_sdk.wire.models import Pub
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Every request that a child decoded."""
+    requests = []
+    decode = DecodingPool.decode
+    monkeypatch.setattr(
+        DecodingPool, "decode", lambda pool, request: (requests.append(request), decode(pool, request))[1]
+    )
+    return requests
+
+
+def test_a_repeat_is_decoded_once_and_is_a_job_of_its_own(new_lab, make, decoded):
+    lab = new_lab()
+    scope = lab.tenant()
+    circuit = make.ghz()
+    order = make.sample(circuit, seed=7)
+    first, second = lab.submit(scope, order), lab.submit(scope, order)
+    other_options = lab.submit(scope, make.sample(circuit, seed=8, isolation="exclusive"))
+    assert len(decoded) == 1
+    assert len({first, second, other_options}) == 3
+    assert all(row.state is JobState.DONE for row in lab.ended(first, second, other_options))
+    a, b, c = (lab.shots(job_id)[0].tolist() for job_id in (first, second, other_options))
+    assert a == b != c
+    lab.check_books()
+
+
+def test_another_question_is_analysed_anew(new_lab, make, decoded):
+    lab = new_lab()
+    scope = lab.tenant()
+    circuit = make.ghz()
+    orders = [
+        make.sample(circuit),
+        make.sample(circuit, shots=101),
+        make.sample(circuit, circuit),
+        make.sample(make.ghz(4)),
+        make.sample(circuit, program="circuits"),
+        make.sample(circuit, backend="eagle127:line-6"),
+        make.sample(circuit, pubs=[Pub(circuit=0, shots=100), Pub(circuit=0, shots=100)]),
+    ]
+    for order in orders:
+        try:
+            lab.submit(scope, order)
+        except DomainError as refusal:  # a refusal is not remembered either
+            with pytest.raises(type(refusal)):
+                lab.submit(scope, order)
+            decoded.pop()
+    assert len(decoded) == len(orders)
+    lab.submit(lab.tenant(), orders[0])  # nobody is served faster because of what somebody else has sent
+    assert len(decoded) == len(orders) + 1
+
+
+def test_memory_is_bounded_by_size():
+    memory: Recent[str, str] = Recent(10)
+    memory.put("a", "A", 6)
+    memory.put("b", "B", 4)
+    assert (memory.get("a"), memory.get("b")) == ("A", "B")
+    memory.put("c", "C", 4)  # "a" was asked for the longest ago
+    assert (memory.get("a"), memory.get("b"), memory.get("c")) == (None, "B", "C")
+    memory.put("d", "D", 11)
+    assert memory.get("d") is None
+    assert memory.get("b") == "B"
