@@ -6,6 +6,7 @@ promise neither the best place nor the worst; how wide the places vary is publis
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ import numpy as np
 from qpu_backend.domain.backends import line_length, line_pairs
 from qpu_backend.domain.placement import EmbeddingTable
 from qpu_backend.physics.circuit import ONE_QUBIT_GATES, TWO_QUBIT_GATES, Op
+from qpu_backend.physics.exposure import loss_per_area
+from qpu_backend.physics.fidelity import idle_rate, process_loss
 from qpu_backend.physics.snapshot import GateProperties, QubitProperties, Snapshot
 from qpu_backend.physics.topology import line_embeddings, mask_of
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from qpu_backend.physics.device import DeviceModel
     from qpu_backend.physics.fidelity import LogErrors
+    from qpu_backend.physics.topology import Edge
 
 Spread = dict[str, tuple[float, float]]
 """Quantity → its 10th and 90th percentile over the regions."""
@@ -39,6 +43,7 @@ class Shape:
         snapshot: the medians, as the calibration of a device with the shape's own qubits ``0 … n−1``.
         regions: number of different sets of qubits.
         spread: how wide the places vary.
+        zz_hz: median |ζ| over the couplers of all places.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Shape:
     snapshot: Snapshot
     regions: int
     spread: Spread
+    zz_hz: float = 0.0
 
     @property
     def usual_qubits_with_buffer(self) -> int:
@@ -66,33 +72,71 @@ def shape_of(name: str, model: DeviceModel, snapshot: Snapshot, errors: LogError
         ValueError: no such shape, or it fits nowhere on the usable qubits.
     """
     length = line_length(name)
+    offered, edges_with_all = _offered(snapshot)
     regions = line_embeddings(
-        model.topology, length, usable_qubits=mask_of(snapshot.usable_qubits), usable_edges=snapshot.usable_edges
+        model.topology, length, usable_qubits=mask_of(snapshot.usable_qubits), usable_edges=edges_with_all
     )
     if not len(regions):
         raise ValueError(f"{name} fits nowhere on {model.name}: too few connected usable qubits")
     places = regions.astype(np.intp)
     edges = np.stack([errors.edge[places[:, a], places[:, b]] for a, b in line_pairs(length)], axis=1)
+    zz_hz = _zz_hz(model, snapshot, places)
     table = EmbeddingTable.of(
         model.topology,
         regions,
         line_pairs(length),
-        edge_loss=edges,
-        sx_loss=errors.sx[places],
+        edge_loss=process_loss(edges, 2),
+        sx_loss=process_loss(errors.sx[places], 1),
         readout_loss=errors.readout[places],
-        # The slope at zero of −ln F = −ln(½ + (e^{−t/T1} + 2e^{−t/T2})/6), physics/fidelity.py
-        idle_loss_per_ns=(errors.rate1_per_ns[places] + 2.0 * errors.rate2_per_ns[places]) / 6.0,
+        idle_loss_per_ns=idle_rate(errors.rate1_per_ns[places], errors.rate2_per_ns[places]),
+        zz_loss_per_ns2=loss_per_area(zz_hz),
     )
-    medians = _medians(model, snapshot, places, edges)
+    medians = _medians(model, snapshot, offered, places, edges)
     return Shape(
-        name, table, medians, len(np.unique(np.sort(places, axis=1), axis=0)), _spread(snapshot, places, edges)
+        name=name,
+        table=table,
+        snapshot=medians,
+        regions=len(np.unique(np.sort(places, axis=1), axis=0)),
+        spread=_spread(snapshot, places, edges),
+        zz_hz=float(np.median(zz_hz)),
     )
 
 
-def _medians(model: DeviceModel, snapshot: Snapshot, places: NDArray[np.intp], edges: NDArray[np.float64]) -> Snapshot:
+def _zz_hz(model: DeviceModel, snapshot: Snapshot, places: NDArray[np.intp]) -> NDArray[np.float64]:
+    """|ζ| of each pair of each place, scale applied; 0 where it is unknown or switched off."""
+    strength = np.zeros((snapshot.num_qubits, snapshot.num_qubits))
+    if model.crosstalk.zz.enabled:
+        for (a, b), zz_hz in snapshot.zz_hz.items():
+            strength[a, b] = strength[b, a] = model.crosstalk.zz.scale * zz_hz
+    pairs = line_pairs(places.shape[1])
+    return np.abs(np.stack([strength[places[:, a], places[:, b]] for a, b in pairs], axis=1))
+
+
+def _offered(snapshot: Snapshot) -> tuple[tuple[Op, ...], tuple[Edge, ...]]:
+    """The two-qubit gates of shapes, and the couplers that have them all: a job may be placed on any of them.
+
+    A gate that works on less than half of the couplers, in whichever direction, is not offered.
+    """
+    edges_of: dict[Op, set[Edge]] = {}
+    for op, qubits in snapshot.gates:
+        if op in TWO_QUBIT_GATES:
+            edges_of.setdefault(op, set()).add((min(qubits), max(qubits)))
+    usable = snapshot.usable_edges
+    offered = tuple(op for op in sorted(edges_of) if 2 * len(edges_of[op]) >= len(usable))
+    return offered, tuple(edge for edge in usable if all(edge in edges_of[op] for op in offered))
+
+
+def _medians(
+    model: DeviceModel,
+    snapshot: Snapshot,
+    offered: tuple[Op, ...],
+    places: NDArray[np.intp],
+    edges: NDArray[np.float64],
+) -> Snapshot:
     def median(of: Callable[[QubitProperties], float | None]) -> list[float]:
-        values = np.array([np.nan if q is None else of(q) or np.nan for q in snapshot.qubits], dtype=np.float64)
-        return [float(value) for value in np.nanmedian(values[places], axis=0)]
+        values = np.array([None if q is None else of(q) for q in snapshot.qubits], dtype=np.float64)[places]
+        known = [column[~np.isnan(column)] for column in values.T]
+        return [float(np.median(column)) if column.size else math.nan for column in known]
 
     t1_us, t2_us = median(lambda q: q.t1_us), median(lambda q: q.t2_us)
     frequency_hz, anharmonicity_hz = median(lambda q: q.frequency_hz), median(lambda q: q.anharmonicity_hz)
@@ -116,7 +160,7 @@ def _medians(model: DeviceModel, snapshot: Snapshot, places: NDArray[np.intp], e
             here = [snapshot.gates[op, (q,)] for q in places[:, i].tolist() if (op, (q,)) in snapshot.gates]
             gates[op, (i,)] = _median_gate(here)
     for column, (a, b) in enumerate(line_pairs(places.shape[1])):
-        for op in sorted({key[0] for key in snapshot.gates if key[0] in TWO_QUBIT_GATES}):
+        for op in offered:
             pairs = [(p, q) for p, q in places[:, [a, b]].tolist()]
             here = [
                 snapshot.gates[op, pair] for p, q in pairs for pair in ((p, q), (q, p)) if (op, pair) in snapshot.gates

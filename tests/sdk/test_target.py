@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
-from qiskit import QuantumCircuit, transpile
+import math
 
-from qpu_sdk.target import build_target
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from qiskit import QuantumCircuit, transpile
+from qiskit.circuit.library import RZZGate
+from qiskit.quantum_info import Operator
+
+from qpu_sdk.target import RZZ_BOUNDS, build_target, fold_rzz
+from qpu_sdk.wire.models import GateCalibration
 
 
 def test_a_directed_gate_exists_only_in_the_calibrated_direction(line):
@@ -64,3 +72,47 @@ def test_qiskit_transpiles_for_the_whole_chip(eagle):
         for item in isa.data
         if item.operation.name != "barrier"
     )
+
+
+@pytest.fixture
+def fractional(line):
+    """The line with cz and rzz, as on devices with tunable couplers."""
+    gates = [gate for gate in line.gates if gate.name != "ecr"]
+    for name in ("cz", "rzz"):
+        gates += [GateCalibration(name=name, qubits=[q, q + 1], error=2e-3, duration_ns=68.0) for q in range(4)]
+    return line.model_copy(update={"gates": gates, "basis_gates": ["rz", "sx", "x", "cz", "rzz", "measure"]})
+
+
+@given(st.floats(-30, 30) | st.integers(-20, 20).map(lambda quarters: quarters * math.pi / 2))
+def test_any_rzz_is_one_within_bounds_and_gates_of_one_qubit(angle):
+    folded, flipped, turned, phase = fold_rzz(angle)
+    assert RZZ_BOUNDS[0] <= folded <= RZZ_BOUNDS[1]
+    circuit = QuantumCircuit(2, global_phase=phase)
+    if flipped:
+        circuit.x(0)
+    circuit.rzz(folded, 0, 1)
+    if flipped:
+        circuit.x(0)
+    if turned:
+        circuit.rz(math.pi, [0, 1])
+    assert np.allclose(Operator(circuit).data, RZZGate(angle).to_matrix(), atol=1e-9)
+
+
+@pytest.mark.parametrize("level", range(4))
+def test_the_compiler_brings_every_rzz_within_bounds(fractional, level):
+    target = build_target(fractional)
+    rng = np.random.default_rng(level)
+    for _ in range(5):
+        circuit = QuantumCircuit(3)
+        for _ in range(8):
+            a, b = (int(q) for q in rng.choice(3, 2, replace=False))
+            circuit.h(a)
+            circuit.rzz(float(rng.uniform(-7, 7)), a, b)
+            circuit.cp(float(rng.uniform(-3, 3)), a, b)
+        isa = transpile(circuit, target=target, optimization_level=level, seed_transpiler=1)
+        angles = [float(item.operation.params[0]) for item in isa.data if item.operation.name == "rzz"]
+        assert angles
+        assert all(RZZ_BOUNDS[0] - 1e-9 <= angle <= RZZ_BOUNDS[1] + 1e-9 for angle in angles)
+        wide = QuantumCircuit(5)
+        wide.compose(circuit, range(3), inplace=True)
+        assert Operator.from_circuit(isa).equiv(Operator(wide))
