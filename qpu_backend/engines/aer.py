@@ -1,12 +1,15 @@
 """The Aer engine: regions as density matrices with the noise inlined, or as statevector trajectories.
 
-The only file of ours that knows Qiskit Aer. Two ways, chosen by :func:`qpu_backend.physics.method.choose_method`:
+The only file of ours that knows Qiskit Aer. Two ways, see :mod:`qpu_backend.physics.method`:
 
 * density matrix: runs of one-qubit gates, noise and idling are multiplied into one superoperator each, two-qubit gates
   are one superoperator with their noise, and the circuit goes straight to Aer's controller. Without the noise model's
   serialisation this takes 1.5 ms where ``AerSimulator.run`` with the region's ``NoiseModel`` takes 12 (5 qubits,
   1024 shots); same seed, same counts.
 * trajectories: Aer's own errors after each gate, run through ``AerSimulator``; any control flow.
+
+A ghost is one more qubit here, never in superposition, after those of the circuit. That is exact, plain and slow: for
+circuits of the first kind it is the reference of :mod:`qpu_backend.engines.region`.
 """
 
 # Qiskit and Aer ship no types: this is the file where what they answer is unknown.
@@ -21,33 +24,38 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import qiskit
 import qiskit_aer
-from qiskit.circuit import ClassicalRegister, Clbit, IfElseOp, QuantumCircuit
+from qiskit.circuit import ClassicalRegister, Clbit, IfElseOp, QuantumCircuit, Reset
+from qiskit.circuit.library import IGate, XGate
 from qiskit_aer import AerSimulator
 from qiskit_aer.backends.backend_utils import LIBRARY_DIR
 from qiskit_aer.backends.controller_wrappers import AerCircuit, AerConfig, aer_controller_execute
-from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error, thermal_relaxation_error
-
-from qpu_backend.engines.protocol import RegionTask, SliceOutcome
-from qpu_backend.physics.channels import (
-    ComplexMatrix,
-    error_channel,
-    error_parameters,
-    gate_channel,
-    idle_channel,
-    readout_matrix,
-    rz_diagonal,
-    rzz_diagonal,
+from qiskit_aer.noise import (
+    NoiseModel,
+    QuantumError,
+    ReadoutError,
+    depolarizing_error,
+    mixed_unitary_error,
+    pauli_error,
+    thermal_relaxation_error,
 )
-from qpu_backend.physics.circuit import IsaCircuit, Op
-from qpu_backend.physics.method import Method, choose_method
-from qpu_backend.physics.program import Step, noisy_program
+
+from qpu_backend.engines.prepared import Prepared, Reading, run_slices
+from qpu_backend.engines.superoperators import angle_of, superoperators
+from qpu_backend.physics.channels import error_parameters, readout_matrix
+from qpu_backend.physics.circuit import Op
+from qpu_backend.physics.method import Method
+from qpu_backend.physics.phases import GhostPhase, Jump, Phase, Smear, Turn
+from qpu_backend.physics.program import Flip, Happening, Step
 from qpu_backend.physics.snapshot import GateProperties, QubitProperties
-from qpu_backend.physics.timing import has_mid_circuit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from numpy.typing import NDArray
 
-ENGINE_VERSION: Final = "aer-1"
+    from qpu_backend.engines.protocol import RegionTask, SliceOutcome, SliceSpec
+
+ENGINE_VERSION: Final = "2"
 """Changes whenever the same record may give other counts."""
 
 FINGERPRINT: Final[dict[str, str]] = {
@@ -60,7 +68,6 @@ FINGERPRINT: Final[dict[str, str]] = {
 
 _CONTROLLER: Final = aer_controller_execute()
 _TRAJECTORIES: Final = AerSimulator(method="statevector", max_parallel_threads=1)
-_IDENTITY: Final[ComplexMatrix] = np.eye(4, dtype=np.complex128)
 _LANES: Final = np.ones(16)
 """Multiplied before each run. Complex matrix products leave the processor's wide registers in use, and Aer's loops are
 then a quarter slower (measured: 1.75 against 1.38 ms, 5 qubits); numpy's own product of real arrays clears them."""
@@ -79,37 +86,30 @@ class AerEngine:
         """One outcome per slice; see :class:`qpu_backend.engines.protocol.Engine`.
 
         Raises:
-            TooLarge: past the bound of every method.
-            NotCalibrated: a circuit uses what its region does not offer.
+            SimulationFailed: Aer gave up.
+            Exception: see :func:`qpu_backend.engines.prepared.run_slices`.
+        """
+        return run_slices(task, AerPiece)
+
+
+class AerPiece:
+    """A circuit in a context, by Aer."""
+
+    __slots__ = ("_prepared", "method")
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        sampled = prepared.method is Method.TRAJECTORIES
+        self.method = Method.TRAJECTORIES if sampled else Method.DENSITY_MATRIX
+
+    def __call__(self, angles: list[float], wanted: SliceSpec) -> NDArray[np.uint8]:
+        """See :class:`qpu_backend.engines.prepared.Piece`.
+
+        Raises:
             SimulationFailed: Aer gave up.
         """
-        prepared: dict[int, _Prepared] = {}
-        outcomes: list[SliceOutcome] = []
-        for wanted in task.slices:
-            if wanted.circuit not in prepared:
-                prepared[wanted.circuit] = _Prepared(task.circuits[wanted.circuit], task)
-            circuit = prepared[wanted.circuit]
-            angles: list[float] = task.angles[wanted.circuit][wanted.binding].tolist()
-            factors: list[float] = wanted.factors.tolist()
-            if circuit.method is Method.DENSITY_MATRIX:
-                memory = _run_density_matrix(circuit, angles, factors, wanted.shots, wanted.seed)
-            else:
-                memory = _run_trajectories(circuit, angles, factors, wanted.shots, wanted.seed)
-            outcomes.append(SliceOutcome(_bits(memory, circuit.num_clbits), str(circuit.method)))
-        return tuple(outcomes)
-
-
-class _Prepared:
-    """What all slices of one circuit share; lives as long as one task."""
-
-    __slots__ = ("circuit", "method", "num_clbits", "program", "qubits")
-
-    def __init__(self, circuit: IsaCircuit, task: RegionTask) -> None:
-        self.circuit = circuit
-        self.num_clbits = circuit.num_clbits
-        self.method = choose_method(circuit.num_qubits, has_mid_circuit(circuit))
-        self.program: tuple[Step, ...] = noisy_program(circuit, task.noise)
-        self.qubits: _QubitRows = tuple(task.noise.qubit(q) for q in circuit.qubits)
+        run = _run_trajectories if self.method is Method.TRAJECTORIES else _run_density_matrix
+        return _bits(run(self._prepared, angles, wanted), self._prepared.circuit.num_clbits)
 
 
 def _memory(outcome: dict[str, Any], shots: int) -> list[str]:
@@ -125,17 +125,58 @@ def _bits(memory: list[str], num_clbits: int) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join([words[word] for word in memory]), dtype=np.uint8).reshape(len(memory), num_bytes)
 
 
-# --- density matrix ------------------------------------------------------------------------------------------
+# --- Aer's controller ----------------------------------------------------------------------------------------
 
 
-def _run_density_matrix(
-    prepared: _Prepared, angles: list[float], factors: list[float], shots: int, seed: int
-) -> list[str]:
-    circuit = _density_matrix_circuit(prepared, angles, factors)
+def draw(
+    probabilities: NDArray[np.float64], readings: Sequence[Reading], num_clbits: int, shots: int, seed: int
+) -> NDArray[np.uint8]:
+    """Shots of a known distribution, with the random numbers that a density matrix of Aer's would have drawn them with.
+
+    Args:
+        probabilities: of the outcomes of all qubits, ``(2ⁿ,)``, qubit 0 least significant; rounding may have left
+            negative ones.
+        readings: which of them are read, and how well.
+        num_clbits: of the circuit.
+        shots: how many.
+        seed: of Aer.
+
+    Returns:
+        As :attr:`SliceOutcome.bits`.
+
+    Raises:
+        SimulationFailed: Aer gave up.
+    """
+    if not readings:
+        return np.zeros((shots, -(-num_clbits // 8)), dtype=np.uint8)
+    num_qubits = len(probabilities).bit_length() - 1
+    circuit = _blank(num_qubits, num_clbits)
+    chances = np.clip(probabilities, 0.0, None)
+    circuit.set_statevector(list(range(num_qubits)), [np.sqrt(chances / chances.sum()).astype(np.complex128)])
+    _read(circuit, readings)
+    return _bits(_execute(circuit, "statevector", num_qubits, num_clbits, shots, seed), num_clbits)
+
+
+def _blank(num_qubits: int, num_clbits: int) -> Any:
+    circuit = AerCircuit()
+    circuit.circ_id = 0
+    circuit.num_qubits = num_qubits
+    circuit.num_memory = num_clbits
+    return circuit
+
+
+def _read(circuit: Any, readings: Iterable[Reading]) -> None:
+    for q, clbit, matrix in readings:
+        circuit.measure([q], [clbit], [])
+        if matrix is not None:
+            circuit.roerror([clbit], matrix)
+
+
+def _execute(circuit: Any, method: str, num_qubits: int, num_clbits: int, shots: int, seed: int) -> list[str]:
     config = AerConfig()
-    config.method = "density_matrix"
-    config.n_qubits = prepared.circuit.num_qubits
-    config.memory_slots = prepared.num_clbits
+    config.method = method
+    config.n_qubits = num_qubits
+    config.memory_slots = num_clbits
     config.shots = shots
     config.seed_simulator = seed
     config.memory = True
@@ -148,90 +189,48 @@ def _run_density_matrix(
     return _memory(output["results"][0]["data"], shots)
 
 
-def _density_matrix_circuit(prepared: _Prepared, angles: list[float], factors: list[float]) -> Any:
-    """An Aer circuit of superoperators and, at its end, measurements and their readout errors."""
-    qubits = prepared.qubits
-    circuit = AerCircuit()
-    circuit.circ_id = 0
-    circuit.num_qubits = prepared.circuit.num_qubits
-    circuit.num_memory = prepared.num_clbits
-    pending: list[ComplexMatrix] = [_IDENTITY] * len(qubits)
-    measurements: list[Step] = []
-    for step in prepared.program:
-        if step.op is Op.MEASURE:
-            measurements.append(step)
-        elif len(step.qubits) == 1:
-            q = step.qubits[0]
-            pending[q] = _after(pending[q], step, qubits[q], angles)
+# --- density matrix ------------------------------------------------------------------------------------------
+
+
+def _run_density_matrix(prepared: Prepared, angles: list[float], wanted: SliceSpec) -> list[str]:
+    num_clbits = prepared.circuit.num_clbits
+    circuit = _blank(prepared.width, num_clbits)
+    for qubits, what in superoperators(prepared, angles):
+        if isinstance(what, np.ndarray):
+            # Aer 0.18 reads arrays that are not writable in the wrong order, without a word: hence the copy.
+            circuit.superop(list(qubits), what.copy(), -1, None)
         else:
-            for q in step.qubits:
-                if pending[q] is not _IDENTITY:
-                    _superop(circuit, (q,), pending[q])
-                    pending[q] = _IDENTITY
-            _superop(circuit, step.qubits, _two_qubit_channel(step, qubits, angles, factors))
-    for q, channel in enumerate(pending):
-        if channel is not _IDENTITY:
-            _superop(circuit, (q,), channel)
-    for step in measurements:
-        circuit.measure([step.qubits[0]], [step.clbit], [])
-        qubit = qubits[step.qubits[0]]
-        if qubit.prob_meas1_prep0 or qubit.prob_meas0_prep1:
-            circuit.roerror([step.clbit], readout_matrix(qubit))
-    return circuit
-
-
-def _superop(circuit: Any, qubits: tuple[int, ...], channel: ComplexMatrix) -> None:
-    # Aer 0.18 reads arrays that are not writable in the wrong order, without a word: hence the copy.
-    circuit.superop(list(qubits), channel.copy(), -1, None)
-
-
-def _after(before: ComplexMatrix, step: Step, qubit: QubitProperties, angles: list[float]) -> ComplexMatrix:
-    """One more thing happens to a qubit."""
-    if step.op is Op.DELAY:
-        return idle_channel(qubit.t1_us, qubit.t2_us, step.value) @ before
-    if step.op is Op.RZ:
-        rotated = rz_diagonal(_angle(step, angles))[:, None] * before
-        if step.gate.error or step.gate.duration_ns:
-            return error_channel(step.gate.error, step.gate.duration_ns, (qubit,)) @ rotated
-        return rotated
-    return gate_channel(step.op, step.gate.error, step.gate.duration_ns, (qubit,)) @ before
-
-
-def _two_qubit_channel(step: Step, qubits: _QubitRows, angles: list[float], factors: list[float]) -> ComplexMatrix:
-    operands = tuple(qubits[q] for q in step.qubits)
-    factor = factors[step.order] if factors else 1.0
-    error, duration_ns = step.gate.error, step.gate.duration_ns
-    if step.op is Op.RZZ:
-        return error_channel(error, duration_ns, operands, factor) * rzz_diagonal(_angle(step, angles))
-    return gate_channel(step.op, error, duration_ns, operands, factor)
-
-
-def _angle(step: Step, angles: list[float]) -> float:
-    return angles[step.slot] if step.slot >= 0 else step.value
+            circuit.gate("cp", list(qubits), [what], [], -1, None, "")
+    _read(circuit, prepared.readings(errors=wanted.level == 2))
+    return _execute(circuit, "density_matrix", prepared.width, num_clbits, wanted.shots, wanted.seed)
 
 
 # --- trajectories --------------------------------------------------------------------------------------------
 
 
-def _run_trajectories(
-    prepared: _Prepared, angles: list[float], factors: list[float], shots: int, seed: int
-) -> list[str]:
-    circuit = QuantumCircuit(prepared.circuit.num_qubits, prepared.num_clbits)
-    _write_trajectories(circuit, prepared.program, prepared, angles, factors)
-    anchored = not any(step.op is Op.MEASURE for step in prepared.program)
+def _run_trajectories(prepared: Prepared, angles: list[float], wanted: SliceSpec) -> list[str]:
+    num_clbits = prepared.circuit.num_clbits
+    circuit = QuantumCircuit(prepared.width, num_clbits)
+    for q, start in prepared.starts():
+        if start > 0:
+            circuit.append(_flip(start), [q])
+    _write_trajectories(circuit, prepared.program, prepared, angles)
+    anchored = not any(isinstance(step, Step) and step.op is Op.MEASURE for step in prepared.program)
     if anchored:  # Aer 0.18 loses its way where all measurements are inside branches: give it one more, and drop it
         circuit.add_bits([Clbit()])
-        circuit.measure(0, prepared.num_clbits)
+        circuit.measure(0, num_clbits)
     noise_model = NoiseModel()
-    for q, qubit in enumerate(prepared.qubits):
-        if qubit.prob_meas1_prep0 or qubit.prob_meas0_prep1:
-            noise_model.add_readout_error(ReadoutError(readout_matrix(qubit)), [q])
-    options = {"shots": shots, "memory": True, "seed_simulator": _scattered(seed)}
+    if wanted.level == 2:
+        for q, qubit in enumerate(prepared.qubits):
+            matrix = readout_matrix(qubit, prepared.context.extra_readout(q))
+            if matrix[0, 1] or matrix[1, 0]:
+                noise_model.add_readout_error(ReadoutError(matrix), [q])
+    options = {"shots": wanted.shots, "memory": True, "seed_simulator": _scattered(wanted.seed)}
     result = _TRAJECTORIES.run(circuit, noise_model=noise_model, **options).result()
     if not result.success:
         raise SimulationFailed(f"{result.status} {result.results[0].status}".strip())
-    memory = _memory(result.data(0), shots)
-    return [hex(int(word, 16) & ((1 << prepared.num_clbits) - 1)) for word in memory] if anchored else memory
+    memory = _memory(result.data(0), wanted.shots)
+    return [hex(int(word, 16) & ((1 << num_clbits) - 1)) for word in memory] if anchored else memory
 
 
 def _scattered(seed: int) -> int:
@@ -239,45 +238,53 @@ def _scattered(seed: int) -> int:
     return int.from_bytes(hashlib.sha256(b"trajectories-1" + seed.to_bytes(8, "little")).digest()[:8], "little") >> 1
 
 
-def _write_trajectories(
-    circuit: QuantumCircuit, program: tuple[Step, ...], prepared: _Prepared, angles: list[float], factors: list[float]
+def _write_trajectories(  # noqa: C901 - a table
+    circuit: QuantumCircuit, program: Sequence[Happening], prepared: Prepared, angles: list[float]
 ) -> None:
-    """Append steps to a circuit, each followed by its error."""
-    for step in program:
-        operands = tuple(prepared.qubits[q] for q in step.qubits)
-        match step.op:
-            case Op.IF:
-                _write_conditional(circuit, step, prepared, angles, factors)
-            case Op.MEASURE:
-                circuit.measure(step.qubits[0], step.clbit)
-            case Op.DELAY:
-                circuit.append(_relaxation(operands, step.value), step.qubits)
-            case _:
-                _write_gate(circuit, step, angles)
-                factor = factors[step.order] if factors and step.order >= 0 else 1.0
-                error = _error(step.gate, operands, factor)
+    """Append what happens to a circuit, each gate followed by its error."""
+    for news in program:
+        match news:
+            case Step(op=Op.IF):
+                _write_conditional(circuit, news, prepared, angles)
+            case Step(op=Op.MEASURE):
+                circuit.measure(news.qubits[0], news.clbit)
+            case Step(op=Op.DELAY):
+                circuit.append(_relaxation((prepared.qubits[news.qubits[0]],), news.value), news.qubits)
+            case Step():
+                _write_gate(circuit, news, angles)
+                error = _error(news.gate, tuple(prepared.qubits[q] for q in news.qubits), prepared.factor(news))
                 if error is not None:
-                    circuit.append(error, step.qubits)
+                    circuit.append(error, news.qubits)
+            case Phase(pair, angle):
+                circuit.cp(angle, *pair)
+            case GhostPhase(q, ghost, angle):
+                circuit.cp(angle, q, prepared.ghosts[ghost])
+            case Turn(q, angle):
+                circuit.rz(angle, q)
+            case Smear(q, excited, angle):
+                circuit.append(_smear(excited, angle), [q])
+            case Flip(q, probability):
+                circuit.append(_flip(probability), [q])
+            case Jump(ghost, stays, rises):
+                circuit.append(_jump(stays, rises), [prepared.ghosts[ghost]])
 
 
 def _write_gate(circuit: QuantumCircuit, step: Step, angles: list[float]) -> None:
     method = getattr(circuit, step.op.name.lower())
     if step.op in {Op.RZ, Op.RZZ}:
-        method(_angle(step, angles), *step.qubits)
+        method(angle_of(step, angles), *step.qubits)
     else:
         method(*step.qubits)
 
 
-def _write_conditional(
-    circuit: QuantumCircuit, step: Step, prepared: _Prepared, angles: list[float], factors: list[float]
-) -> None:
+def _write_conditional(circuit: QuantumCircuit, step: Step, prepared: Prepared, angles: list[float]) -> None:
     conditional = prepared.circuit.conditionals[step.conditional]
     register = ClassicalRegister(bits=[circuit.clbits[bit] for bit in conditional.clbits])
     circuit.add_register(register)
     bodies: list[QuantumCircuit] = []
     for branch in step.branches or ():
         body = QuantumCircuit(circuit.qubits, circuit.clbits, *circuit.cregs)
-        _write_trajectories(body, branch, prepared, angles, factors)
+        _write_trajectories(body, branch, prepared, angles)
         bodies.append(body)
     condition = (register, conditional.value)
     circuit.append(IfElseOp(condition, bodies[0], bodies[1]), circuit.qubits, circuit.clbits)
@@ -303,3 +310,23 @@ def _relaxation(qubits: _QubitRows, time_ns: float) -> Any:
 def _thermal(qubits: _QubitRows, time_ns: float) -> Any:
     first, *others = (thermal_relaxation_error(1e3 * q.t1_us, 1e3 * q.t2_us, time_ns) for q in qubits)
     return first.expand(others[0]) if others else first
+
+
+@lru_cache(maxsize=4096)
+def _flip(probability: float) -> Any:
+    return pauli_error([("X", probability), ("I", 1.0 - probability)]).to_instruction()
+
+
+@lru_cache(maxsize=4096)
+def _smear(excited: float, angle_rad: float) -> Any:
+    turned = np.diag([1.0, np.exp(1j * angle_rad)])
+    return mixed_unitary_error([(turned, excited), (np.eye(2), 1.0 - excited)]).to_instruction()
+
+
+@lru_cache(maxsize=4096)
+def _jump(stays: float, rises: float) -> Any:
+    """As a mixture that does not ask for the state: keep or flip the bit, or set it to 0 or to 1."""
+    set_1, set_0 = min(stays, rises), 1.0 - max(stays, rises)
+    mixture = [([(IGate(), [0])], stays - set_1), ([(XGate(), [0])], rises - set_1)]
+    mixture += [([(Reset(), [0])], set_0), ([(Reset(), [0]), (XGate(), [0])], set_1)]
+    return QuantumError([(operations, chance) for operations, chance in mixture if chance > 0]).to_instruction()

@@ -6,12 +6,11 @@ it again, whatever becomes of drift code and neighbours. Circuits here are reloc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import numpy as np
-
 from qpu_backend.physics.circuit import IsaCircuit
+from qpu_backend.physics.context import NO_CONTEXT, Context, Profile
 from qpu_backend.physics.snapshot import RegionNoise
 from qpu_sdk.wire.codec import pack, unpack
 from qpu_sdk.wire.errors import MalformedPayload
@@ -19,12 +18,10 @@ from qpu_sdk.wire.errors import MalformedPayload
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
-TASK_VERSION: Final = 1
-
-NO_FACTORS: Final[NDArray[np.float64]] = np.ones(0)
-"""No crosstalk: every conditional factor is exactly 1."""
+TASK_VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,15 +33,16 @@ class SliceSpec:
         binding: row of that circuit's table of angles; 0 for a circuit without parameters.
         shots: at least 1.
         seed: 0 … 2⁶³ − 1.
-        factors: float64, ``(num_two_qubit_gates,)`` in the order of :func:`qpu_backend.physics.timing.two_qubit_gates`:
-            how much worse each two-qubit gate is because of the neighbours (C1), or empty for "no neighbours".
+        context: index into :attr:`RegionTask.contexts`: what the neighbours do meanwhile.
+        level: 2 for bits, 1 for the points in the IQ plane that a discriminator would turn into them.
     """
 
     circuit: int
     binding: int
     shots: int
     seed: int
-    factors: NDArray[np.float64] = field(default_factory=lambda: NO_FACTORS)
+    context: int = 0
+    level: int = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,12 +54,14 @@ class RegionTask:
         angles: per circuit, float64 ``(num_bindings, num_slots)``; ``(1, 0)`` for a circuit without slots.
         noise: the device as the region sees it.
         slices: what to run, in order.
+        contexts: what neighbours do, each once; the first one is the default.
     """
 
     circuits: tuple[IsaCircuit, ...]
     angles: tuple[NDArray[np.float64], ...]
     noise: RegionNoise
     slices: tuple[SliceSpec, ...]
+    contexts: tuple[Context, ...] = (NO_CONTEXT,)
 
     def to_bytes(self) -> bytes:
         """The execution record; the same task always gives the same bytes."""
@@ -71,7 +71,8 @@ class RegionTask:
                 "circuits": [circuit.to_document() for circuit in self.circuits],
                 "angles": list(self.angles),
                 "noise": self.noise.to_document(),
-                "slices": [[s.circuit, s.binding, s.shots, s.seed, s.factors] for s in self.slices],
+                "slices": [[s.circuit, s.binding, s.shots, s.seed, s.context, s.level] for s in self.slices],
+                "contexts": [context.to_document() for context in self.contexts],
             }
         )
 
@@ -91,6 +92,7 @@ class RegionTask:
             angles=tuple(document["angles"]),
             noise=RegionNoise.from_document(document["noise"]),
             slices=tuple(SliceSpec(*row) for row in document["slices"]),
+            contexts=tuple(Context.from_document(context) for context in document["contexts"]),
         )
 
 
@@ -101,10 +103,13 @@ class SliceOutcome:
     Attributes:
         bits: uint8, ``(shots, ceil(num_clbits / 8))``; classical bit ``i`` is bit ``i % 8`` of byte ``i // 8``.
         method: the simulation method, a :class:`qpu_backend.physics.method.Method`.
+        points: level 1: complex64, ``(shots, num_clbits)``: the IQ point that each classical bit was read from; 0 where
+            nothing was measured into it. ``None`` at level 2.
     """
 
     bits: NDArray[np.uint8]
     method: str
+    points: NDArray[np.complex64] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +161,7 @@ def split_tasks(payload: bytes) -> list[bytes]:
 
 def encode_report(report: WorkerReport) -> bytes:
     """Report → bytes."""
-    tasks: list[Any] = [[[[s.bits, s.method] for s in t.slices], t.cpu_us, t.failure] for t in report.tasks]
+    tasks: list[Any] = [[[[s.bits, s.method, s.points] for s in t.slices], t.cpu_us, t.failure] for t in report.tasks]
     return pack({"tasks": tasks, "fingerprint": report.fingerprint})
 
 
@@ -170,10 +175,63 @@ def decode_report(data: bytes) -> WorkerReport:
     try:
         return WorkerReport(
             tasks=tuple(
-                TaskOutcome(tuple(SliceOutcome(bits, method) for bits, method in slices), cpu_us, failure)
+                TaskOutcome(tuple(SliceOutcome(*outcome) for outcome in slices), cpu_us, failure)
                 for slices, cpu_us, failure in document["tasks"]
             ),
             fingerprint=document["fingerprint"],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedPayload(f"not a worker report: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProfileTask:
+    """Asks how one circuit looks from next door.
+
+    Attributes:
+        circuit: relocated.
+        angles: float64, ``(num_bindings, num_slots)``: the bindings to average over.
+        noise: the device as the region sees it.
+        start: float64, ``(n,)``: excitation of each local qubit at the beginning of a shot, or empty.
+        qubits: local qubits whose occupation over time is wanted.
+    """
+
+    circuit: IsaCircuit
+    angles: NDArray[np.float64]
+    noise: RegionNoise
+    start: NDArray[np.float64]
+    qubits: tuple[int, ...]
+
+    def to_bytes(self) -> bytes:
+        """The same task always gives the same bytes."""
+        return pack(
+            {
+                "circuit": self.circuit.to_document(),
+                "angles": self.angles,
+                "noise": self.noise.to_document(),
+                "start": self.start,
+                "qubits": list(self.qubits),
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> ProfileTask:
+        """Inverse of :meth:`to_bytes`."""
+        document: Any = unpack(data)
+        return cls(
+            circuit=IsaCircuit.from_document(document["circuit"]),
+            angles=document["angles"],
+            noise=RegionNoise.from_document(document["noise"]),
+            start=document["start"],
+            qubits=tuple(document["qubits"]),
+        )
+
+
+def encode_profiles(profiles: Sequence[Profile]) -> bytes:
+    """Profiles → bytes."""
+    return pack([profile.to_document() for profile in profiles])
+
+
+def decode_profiles(data: bytes) -> list[Profile]:
+    """Inverse of :func:`encode_profiles`."""
+    return [Profile.from_document(document) for document in unpack(data)]

@@ -1,7 +1,7 @@
-"""The function that worker processes run: bytes in, bytes out, knowing nothing of the server.
+"""The functions that worker processes run: bytes in, bytes out, knowing nothing of the server.
 
-The server hands :func:`run_tasks` to an executor by name. Importing this module is cheap and does not load Aer; the
-first call in a worker does.
+The server hands :func:`run_tasks` and :func:`run_profiles` to an executor by name. Importing this module is cheap and
+does not load Aer; the first call in a worker does.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import time
 
 from qpu_backend.engines.protocol import (
     Engine,
+    ProfileTask,
     RegionTask,
     TaskOutcome,
     WorkerReport,
+    encode_profiles,
     encode_report,
     split_tasks,
 )
@@ -33,12 +35,30 @@ def run_tasks(payload: bytes) -> bytes:
     return encode_report(WorkerReport(outcomes, fingerprint))
 
 
+def run_profiles(payload: bytes) -> bytes:
+    """Simulate circuits alone, as their neighbours feel them.
+
+    Args:
+        payload: :func:`qpu_backend.engines.protocol.join_tasks` of :class:`~qpu_backend.engines.protocol.ProfileTask`.
+
+    Returns:
+        :func:`~qpu_backend.engines.protocol.encode_profiles`, one profile a task, in order.
+
+    Raises:
+        NotCalibrated: a circuit uses what its region does not offer.
+    """
+    from qpu_backend.engines.profiling import profile_of  # noqa: PLC0415 - as below: the server does not need it
+
+    return encode_profiles([profile_of(ProfileTask.from_bytes(record)) for record in split_tasks(payload)])
+
+
 def _engine() -> tuple[Engine, dict[str, str]]:
     # Aer is heavy (about a second) and holds the GIL while it simulates: it belongs in workers only, so it is not
     # imported by the module that the server imports.
-    from qpu_backend.engines.aer import FINGERPRINT, AerEngine  # noqa: PLC0415
+    from qpu_backend.engines.aer import FINGERPRINT  # noqa: PLC0415
+    from qpu_backend.engines.region import ChoosingEngine  # noqa: PLC0415
 
-    return AerEngine(), FINGERPRINT
+    return ChoosingEngine(), FINGERPRINT
 
 
 def _run_task(engine: Engine, record: bytes) -> TaskOutcome:

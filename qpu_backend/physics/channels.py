@@ -54,6 +54,32 @@ def rzz_diagonal(angle_rad: float) -> ComplexMatrix:
     return np.kron(unitary.conj(), unitary).astype(np.complex128, copy=False)
 
 
+def phase_diagonal(angle_rad: float) -> ComplexMatrix:
+    """Diagonal of the superoperator of ``diag(1, 1, 1, e^{iφ})``, shape ``(16,)``."""
+    unitary = np.array([1.0, 1.0, 1.0, cmath.exp(1j * angle_rad)], dtype=np.complex128)
+    return np.kron(unitary.conj(), unitary).astype(np.complex128, copy=False)
+
+
+def smear_diagonal(excited: float, angle_rad: float) -> ComplexMatrix:
+    """Diagonal of the superoperator of ``(1 − p) ρ + p D ρ D†``, ``D = diag(1, e^{iφ})``, shape ``(4,)``."""
+    coherence = 1.0 - excited + excited * cmath.exp(1j * angle_rad)
+    return np.array([1.0, coherence, coherence.conjugate(), 1.0], dtype=np.complex128)
+
+
+def flip_channel(probability: float) -> ComplexMatrix:
+    """X with a probability."""
+    flipped = unitary_channel(UNITARIES[Op.X])
+    return (1.0 - probability) * np.eye(4, dtype=np.complex128) + probability * flipped
+
+
+def jump_channel(stays: float, rises: float) -> ComplexMatrix:
+    """A classical bit kept in a qubit changes: P(1 | 1) = ``stays``, P(1 | 0) = ``rises``. Nothing coherent is left."""
+    channel = np.zeros((4, 4), dtype=np.complex128)
+    channel[0, 0], channel[3, 0] = 1.0 - rises, rises
+    channel[0, 3], channel[3, 3] = 1.0 - stays, stays
+    return channel
+
+
 def unitary_channel(unitary: ComplexMatrix) -> ComplexMatrix:
     """Unitary ``(d, d)`` → superoperator ``(d², d²)``."""
     return np.kron(unitary.conj(), unitary).astype(np.complex128, copy=False)
@@ -165,7 +191,13 @@ def idle_channel(t1_us: float, t2_us: float, time_ns: float) -> ComplexMatrix:
     return channel
 
 
-def readout_matrix(qubit: QubitProperties) -> NDArray[np.float64]:
-    """``matrix[prepared, read]``, rows sum to one."""
-    p10, p01 = qubit.prob_meas1_prep0, qubit.prob_meas0_prep1
+def readout_matrix(qubit: QubitProperties, extra: tuple[float, float] = (0.0, 0.0)) -> NDArray[np.float64]:
+    """``matrix[prepared, read]``, rows sum to one.
+
+    Args:
+        qubit: its own errors.
+        extra: what neighbours add to P(1|0) and P(0|1); the sums stay within [0, 1].
+    """
+    p10 = min(1.0, max(0.0, qubit.prob_meas1_prep0 + extra[0]))
+    p01 = min(1.0, max(0.0, qubit.prob_meas0_prep1 + extra[1]))
     return np.array([[1.0 - p10, p10], [p01, 1.0 - p01]])

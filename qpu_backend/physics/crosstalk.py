@@ -1,16 +1,15 @@
 """What a co-tenant does to you: from the schedules of all regions of a round to the noise of one.
 
 A tenant can only see its own marginal distribution, so each region is simulated alone, with channels that depend on its
-neighbours' schedules. The mechanisms, each with a switch and a scale in :class:`qpu_backend.physics.device.Crosstalk`:
+neighbours. The mechanisms, each with a switch and a scale in :class:`qpu_backend.physics.device.Crosstalk`:
 
 C1  conditional two-qubit errors   :func:`conditional_factors`, exact: the context is the classical schedule
-C2  ZZ                             -
-C3  drive                          -
-C4  readout                        -
-C5  reset leakage                  -
+C2  ZZ                             :mod:`qpu_backend.physics.ghosts`; inside a region :mod:`qpu_backend.physics.phases`
+C3  drive                          :mod:`qpu_backend.physics.drive`, exact
+C4  readout                        :func:`readout_blur`, mean field
+C5  reset leakage                  :func:`leaked_excitation`, mean field
 
-C2 … C5 come here, one function each beside :func:`conditional_factors`: windows of the region and of its neighbours in,
-the parameters of a channel out. What they answer joins ``factors`` in the execution record (``protocol.SliceSpec``).
+:mod:`qpu_backend.physics.neighbours` puts them together into the context of one circuit.
 
 Windows are rows ``(q0, q1, opens_ns, closes_ns)`` of two-qubit gates on *physical* qubits; times are ns before the
 common end of the round, so ``opens > closes``::
@@ -20,7 +19,8 @@ common end of the round, so ``opens > closes``::
     h  ───────────[██████████████]─────────┤
                   ╰─ overlap ─╯   o_gh = overlap / (opens_g − closes_g)
 
-Sources: 10.1145/3373376.3378477 and MICRO'19 10.1145/3352460.3358287 (conditional errors from simultaneous RB).
+Sources: 10.1145/3373376.3378477 and MICRO'19 10.1145/3352460.3358287 (conditional errors from simultaneous RB);
+arXiv 2405.08962 and 2112.00984 (readout); arXiv 2401.15529 (reset).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from qpu_backend.physics.device import Crosstalk, EdgePair
+    from qpu_backend.physics.device import Crosstalk, EdgePair, ResetLeakage, SharedReadout
     from qpu_backend.physics.timing import CircuitSummary
     from qpu_backend.physics.topology import Edge, Topology
 
@@ -132,6 +132,52 @@ def conditional_factors(
             share = np.clip(overlap, 0.0, None) / (opens - closes)
             factors[gate] += float(share @ excess_of_edge)
     return np.exp(np.round(np.log(factors) / FACTOR_BIN) * FACTOR_BIN)
+
+
+def readout_blur(
+    readout: SharedReadout, own: Sequence[int], measured: Collection[int], others: Mapping[int, float]
+) -> NDArray[np.float64]:
+    """C4: what other qubits of the same multiplexing group, read in the same window, add to the assignment errors.
+
+    Args:
+        readout: the mechanism.
+        own: physical qubit of each local qubit.
+        measured: own physical qubits that are read.
+        others: mean excitation of every foreign qubit that is read, by physical qubit.
+
+    Returns:
+        float64, ``(n, 2)``: added to P(1|0) and P(0|1) of each local qubit; in steps of 10⁻⁴.
+    """
+    blur = np.zeros((len(own), 2))
+    if not readout.enabled or not readout.scale:
+        return blur
+    for local, u in enumerate(own):
+        if u in measured:
+            group = u // readout.group
+            excited = [n for v, n in others.items() if v // readout.group == group]
+            blur[local] = readout.scale * (len(excited) * readout.offset + readout.slope * sum(excited))
+    return np.round(blur, 4)
+
+
+def leaked_excitation(
+    reset: ResetLeakage, previous: float, delay_us: float, t1_us: float, *, scrubbed: bool = False
+) -> float:
+    """C5: probability that a qubit starts a shot in 1: ``p_th + ε_rᵏ · p̄_prev · e^{−t/T1}``.
+
+    Args:
+        reset: the mechanism.
+        previous: p̄_prev, mean excitation at the end of the previous shot on this qubit.
+        delay_us: t, from that end to this start.
+        t1_us: of the qubit.
+        scrubbed: two more resets with a random X before them stand in between, as at a change of tenant: whatever was
+            there, the qubit comes out of the X with ½, so nothing of it is left to read.
+    """
+    if not reset.enabled:
+        return 0.0
+    resets = reset.resets + (2 if scrubbed else 0)
+    excitation = 0.5 if scrubbed else previous
+    leaked = reset.scale * reset.failure**resets * excitation * math.exp(-delay_us / t1_us)
+    return min(1.0, reset.scale * reset.thermal + leaked)
 
 
 def _edge(pair: Sequence[float]) -> Edge:

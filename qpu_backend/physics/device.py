@@ -64,13 +64,99 @@ class ConditionalErrors:
 
 
 @dataclass(frozen=True, slots=True)
+class StaticZZ:
+    """C2: ``H = 2πζ |11⟩⟨11|`` on every coupler, inside a region and across.
+
+    Attributes:
+        enabled: switch of the mechanism.
+        scale: multiplies every ζ.
+        echo: η while one of the two qubits is in an echoed gate (ECR, CX) with a third; 1 otherwise.
+    """
+
+    enabled: bool = True
+    scale: float = 1.0
+    echo: float = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """C3: a microwave drive on one qubit is seen by those near it, detuned by the difference of their frequencies.
+
+    Amplitudes are typical of the literature, not measured on these devices.
+
+    Attributes:
+        enabled: switch of the mechanism.
+        scale: multiplies every spilled amplitude.
+        spill: m, the share of the Rabi frequency that a neighbour sees.
+        hop: factor on ``spill`` for each further coupler in between.
+        rabi_1q_hz: Ω/2π of a one-qubit gate.
+        rabi_2q_hz: Ω/2π of a cross-resonance gate, on its control; 0 for gates driven by flux.
+    """
+
+    enabled: bool = True
+    scale: float = 1.0
+    spill: float = 0.01
+    hop: float = 0.3
+    rabi_1q_hz: float = 8e6
+    rabi_2q_hz: float = 40e6
+
+
+@dataclass(frozen=True, slots=True)
+class SharedReadout:
+    """C4: qubits of one multiplexing group that are read in the same window blur each other.
+
+    Attributes:
+        enabled: switch of the mechanism.
+        scale: multiplies both coefficients.
+        group: consecutive qubits in a group.
+        offset: a, added to both assignment errors for each foreign qubit of the group that is read too.
+        slope: b, added for such a qubit times its mean excitation.
+    """
+
+    enabled: bool = True
+    scale: float = 1.0
+    group: int = 6
+    offset: float = 0.001
+    slope: float = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class ResetLeakage:
+    """C5: what is left in a qubit of the shot before.
+
+    Attributes:
+        enabled: switch of the mechanism.
+        scale: multiplies the leaked excitation.
+        resets: active resets before each shot.
+        failure: ε_r, probability that one of them fails.
+        thermal: p_th. 0 by default: published readout errors contain it.
+    """
+
+    enabled: bool = True
+    scale: float = 1.0
+    resets: int = 2
+    failure: float = 0.01
+    thermal: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Crosstalk:
     """What co-tenants do to each other, one field per mechanism of :mod:`qpu_backend.physics.crosstalk`."""
 
     conditional: ConditionalErrors = field(default_factory=ConditionalErrors)
+    zz: StaticZZ = field(default_factory=StaticZZ)
+    drive: Drive = field(default_factory=Drive)
+    readout: SharedReadout = field(default_factory=SharedReadout)
+    reset: ResetLeakage = field(default_factory=ResetLeakage)
 
 
-NO_CROSSTALK: Final = Crosstalk(ConditionalErrors(enabled=False))
+NO_CROSSTALK: Final = Crosstalk(
+    ConditionalErrors(enabled=False),
+    StaticZZ(enabled=False),
+    Drive(enabled=False),
+    SharedReadout(enabled=False),
+    ResetLeakage(enabled=False),
+)
 """Every mechanism switched off."""
 
 
@@ -90,6 +176,8 @@ class DeviceModel:
         licence: under which they were published.
         max_shots: per circuit.
         max_circuits: per job.
+        coupler: ``fixed`` (cross-resonance gates, strong ZZ) or ``tunable`` (gates driven by flux, weak ZZ).
+        notes: what was left out, truncated or assumed.
     """
 
     name: str
@@ -103,6 +191,8 @@ class DeviceModel:
     licence: str
     max_shots: int = 100_000
     max_circuits: int = 300
+    coupler: str = "fixed"
+    notes: tuple[str, ...] = ()
 
     @property
     def num_qubits(self) -> int:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from qpu_backend.physics.circuit import OP_OF_CODE, TWO_QUBIT_GATES, IsaCircuit, Op, Operations
+from qpu_backend.physics.context import NO_CONTEXT, Context, Kick
 from qpu_backend.physics.errors import NotCalibrated
+from qpu_backend.physics.phases import DIAGONAL, GhostPhase, Jump, Phase, Phases, Smear, Turn
 from qpu_backend.physics.snapshot import GateProperties, RegionNoise
 from qpu_backend.physics.timing import Durations, Row, Schedule, branches_of, schedule_operations, wires_of
 
@@ -47,12 +49,25 @@ class Step:
     branches: tuple[tuple[Step, ...], tuple[Step, ...]] | None = None
 
 
-def noisy_program(circuit: IsaCircuit, noise: RegionNoise) -> tuple[Step, ...]:
-    """Steps of a relocated circuit.
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A bit flip of a local qubit, with a probability."""
+
+    qubit: int
+    probability: float
+
+
+Happening = Step | Phase | GhostPhase | Smear | Turn | Flip | Jump
+"""Everything that can happen in a program."""
+
+
+def noisy_program(circuit: IsaCircuit, noise: RegionNoise, context: Context = NO_CONTEXT) -> tuple[Happening, ...]:
+    """What happens to a relocated circuit.
 
     Args:
         circuit: on physical qubits.
         noise: covers them.
+        context: what its neighbours do.
 
     Raises:
         NotCalibrated: the region does not offer one of the operations.
@@ -60,8 +75,23 @@ def noisy_program(circuit: IsaCircuit, noise: RegionNoise) -> tuple[Step, ...]:
     durations = Durations.of(noise)
     scheduled = schedule_operations(circuit, circuit.operations, durations)
     writer = _Writer(circuit, noise, durations)
+    rows: list[Row] = circuit.operations.tolist()
+    phases = Phases(
+        circuit.qubits,
+        rows,
+        scheduled.starts_ns.tolist(),
+        scheduled.lengths_ns.tolist(),
+        scheduled.duration_ns,
+        noise,
+        context,
+    )
+    excited = [Flip(q, p) for q, p in enumerate(context.start.tolist()) if p > 0]
+    touched = {flip.qubit for flip in excited}
     everything = tuple(range(circuit.num_qubits))
-    return writer.write(circuit.operations, scheduled, everything, scheduled.duration_ns, set())
+    if not phases.any and not context.kicks:
+        steps = writer.write(circuit.operations, scheduled, everything, scheduled.duration_ns, touched)
+        return (*excited, *steps)
+    return (*excited, *writer.write_in_time(rows, scheduled, phases, context, touched))
 
 
 @dataclass(slots=True)
@@ -85,31 +115,57 @@ class _Writer:
         free_at = dict.fromkeys(qubits, 0.0)
         starts: list[float] = scheduled.starts_ns.tolist()
         lengths: list[float] = scheduled.lengths_ns.tolist()
-
-        def idle_until(q: int, time_ns: float) -> None:
-            gap = time_ns - free_at[q]
-            if q in touched and gap > _NOTHING_NS:
-                steps.append(Step(Op.DELAY, (q,), value=gap))
-
         for row, start, length in zip(operations.tolist(), starts, lengths, strict=True):
-            code, q0, q1 = row[0], row[1], row[2]
-            if code in {Op.BARRIER, Op.DELAY}:
+            if row[0] in {Op.BARRIER, Op.DELAY}:
                 continue  # waiting is what the gaps say
             opens = start + offset
-            operands = (q0,) if q1 < 0 else (q0, q1)
-            if code == Op.IF:
-                operands = tuple(wire for wire in wires_of(self.circuit, row) if wire < self.circuit.num_qubits)
+            operands = self._operands(row)
             for q in operands:
-                idle_until(q, opens)
+                steps += _idle(q, opens - free_at[q], touched)
                 free_at[q] = opens + length
-            if code == Op.IF:
-                steps.append(self._conditional(row[6], operands, length, touched))
-            else:
-                steps.append(self._step(row, operands))
+            steps.append(self._happen(row, operands, length, touched))
             touched.update(operands)
         for q in qubits:
-            idle_until(q, length_ns)
+            steps += _idle(q, length_ns - free_at[q], touched)
         return tuple(steps)
+
+    def write_in_time(
+        self, rows: list[Row], scheduled: Schedule, phases: Phases, context: Context, touched: set[int]
+    ) -> list[Happening]:
+        """The same for a whole circuit, in the order of time, with what builds up between operations."""
+        starts: list[float] = scheduled.starts_ns.tolist()
+        lengths: list[float] = scheduled.lengths_ns.tolist()
+        gates: dict[int, Step] = {}
+        for index, row in enumerate(rows):  # factors follow the program's order, not that of time
+            if row[0] not in {Op.BARRIER, Op.DELAY}:
+                gates[index] = self._happen(row, self._operands(row), lengths[index], touched=None)
+        timeline = _Timeline(phases, context, touched, [0.0] * self.circuit.num_qubits)
+        agenda: list[tuple[float, int, int, Jump | Kick | None]] = [
+            *((starts[index], 1, index, None) for index in gates),
+            *((time_ns, 0, number, jump) for number, (time_ns, jump) in enumerate(phases.jumps())),
+            *((scheduled.duration_ns - kick.at_ns, 0, number, kick) for number, kick in enumerate(context.kicks)),
+        ]
+        for time_ns, _, index, news in sorted(agenda, key=lambda entry: entry[:3]):
+            if isinstance(news, Jump):
+                timeline.jump(time_ns, news)
+            elif isinstance(news, Kick):
+                timeline.kick(time_ns, news)
+            else:
+                diagonal = rows[index][0] in DIAGONAL
+                timeline.act(time_ns, lengths[index], self._operands(rows[index]), gates[index], diagonal=diagonal)
+        timeline.end(scheduled.duration_ns)
+        return timeline.steps
+
+    def _operands(self, row: Row) -> tuple[int, ...]:
+        if row[0] == Op.IF:
+            return tuple(wire for wire in wires_of(self.circuit, row) if wire < self.circuit.num_qubits)
+        return (row[1],) if row[2] < 0 else (row[1], row[2])
+
+    def _happen(self, row: Row, operands: tuple[int, ...], length_ns: float, touched: set[int] | None) -> Step:
+        """``touched``: qubits that have left |0⟩; ``None`` if all may have."""
+        if row[0] == Op.IF:
+            return self._conditional(row[6], operands, length_ns, set(operands) if touched is None else touched)
+        return self._step(row, operands)
 
     def _step(self, row: Row, operands: tuple[int, ...]) -> Step:
         code, q0, q1, clbit, slot, value, _ = row
@@ -144,3 +200,53 @@ class _Writer:
             for body in bodies
         )
         return Step(Op.IF, (), conditional=conditional, branches=(taken, not_taken))
+
+
+def _idle(q: int, gap_ns: float, touched: set[int]) -> tuple[Step, ...]:
+    return (Step(Op.DELAY, (q,), value=gap_ns),) if q in touched and gap_ns > _NOTHING_NS else ()
+
+
+@dataclass(slots=True)
+class _Timeline:
+    """Operations, jumps and kicks of one circuit, as they come; lives only inside :meth:`_Writer.write_in_time`."""
+
+    phases: Phases
+    context: Context
+    touched: set[int]
+    free_at: list[float]
+    steps: list[Happening] = field(default_factory=list[Happening])
+
+    def act(self, time_ns: float, length_ns: float, operands: tuple[int, ...], step: Step, *, diagonal: bool) -> None:
+        """An operation begins, and so acts."""
+        for q in operands:
+            self.steps += _idle(q, time_ns - self.free_at[q], self.touched)
+            self.free_at[q] = time_ns + length_ns
+            if not diagonal:
+                self.steps += self.phases.before(q, time_ns, self.touched)
+        for q in operands:
+            self.phases.touch(q, time_ns, self.touched)
+        self.touched.update(operands)
+        self.steps.append(step)
+
+    def jump(self, time_ns: float, jump: Jump) -> None:
+        """A ghost changes; one without memory has nothing to remember, and only its window ends."""
+        self.steps += self.phases.before_jump(jump.ghost, time_ns, self.touched)
+        if not self.context.ghosts[jump.ghost].independent:
+            self.steps.append(jump)
+
+    def kick(self, time_ns: float, kick: Kick) -> None:
+        """A pulse next door. On a qubit that is still in |0⟩ only its flip counts, and it is in |0⟩ no more."""
+        if kick.angle_rad and kick.qubit in self.touched:
+            self.steps.append(Turn(kick.qubit, kick.angle_rad))
+        if kick.flip:
+            self.steps += self.phases.before(kick.qubit, time_ns, self.touched)
+            if kick.qubit not in self.touched:
+                self.phases.touch(kick.qubit, time_ns, self.touched)
+                self.free_at[kick.qubit] = time_ns
+                self.touched.add(kick.qubit)
+            self.steps.append(Flip(kick.qubit, kick.flip))
+
+    def end(self, time_ns: float) -> None:
+        """The common end."""
+        for q, free in enumerate(self.free_at):
+            self.steps += _idle(q, time_ns - free, self.touched)

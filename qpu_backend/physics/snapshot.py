@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
-from itertools import permutations
+from dataclasses import dataclass, field
+from itertools import combinations, permutations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from qpu_backend.physics.circuit import ONE_QUBIT_GATES, OP_OF_CODE, SYMMETRIC_GATES, TWO_QUBIT_GATES, Op
 from qpu_backend.physics.errors import InvalidSnapshot, NotCalibrated
+from qpu_backend.physics.readout import Clouds, Discriminator, clouds_of, discriminator_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
+
+    from qpu_backend.physics.device import StaticZZ
 
 SNAPSHOT_VERSION: Final = 1
 
@@ -76,14 +79,35 @@ class RegionNoise:
     Attributes:
         qubits: properties by physical qubit.
         gates: properties of every gate that stays inside the region, by physical qubits.
+        zz_hz: ζ of every coupler ``(a < b)`` inside the region, scale applied; empty without static ZZ.
+        zz_echo: η while one of the two is in an echoed gate with a third.
+        detuning_hz: how far each qubit has drifted from the frequency it was calibrated to; nothing where it has not.
+        discriminators: by physical qubit, as published; needed for measurement level 1 only.
     """
 
     qubits: Mapping[int, QubitProperties]
     gates: Mapping[GateKey, GateProperties]
+    zz_hz: Mapping[tuple[int, int], float] = field(default_factory=dict[tuple[int, int], float])
+    zz_echo: float = 1.0
+    detuning_hz: Mapping[int, float] = field(default_factory=dict[int, float])
+    discriminators: Mapping[int, Discriminator] = field(default_factory=dict[int, Discriminator])
 
     @classmethod
-    def of(cls, snapshot: Snapshot, region: Iterable[int]) -> RegionNoise:
+    def of(
+        cls,
+        snapshot: Snapshot,
+        region: Iterable[int],
+        *,
+        zz: StaticZZ | None = None,
+        detuning_hz: Mapping[int, float] | None = None,
+    ) -> RegionNoise:
         """Cut a snapshot to the physical qubits ``region``.
+
+        Args:
+            snapshot: a calibration, or the truth.
+            region: physical qubits.
+            zz: the mechanism; ``None`` for no static ZZ.
+            detuning_hz: of the whole device.
 
         Raises:
             NotCalibrated: a qubit of the region is unusable.
@@ -95,7 +119,22 @@ class RegionNoise:
             operands = [*((q,) for q in qubits), *permutations(qubits, 2)]
             keys = ((op, pair) for pair in operands for op in _OPS_BY_ARITY[len(pair)])
             gates = {key: snapshot.gates[key] for key in keys if key in snapshot.gates}
-        return cls(qubits, gates)
+        inside: dict[tuple[int, int], float] = {}
+        if zz is not None and zz.enabled and zz.scale:
+            pairs = combinations(qubits, 2) if len(qubits) <= _FEW_QUBITS else snapshot.zz_hz
+            inside = {
+                (a, b): zz.scale * snapshot.zz_hz[a, b]
+                for a, b in pairs
+                if (a, b) in snapshot.zz_hz and a in qubits and b in qubits
+            }
+        detuned = {q: (detuning_hz or {}).get(q, 0.0) for q in qubits}
+        return cls(
+            qubits,
+            gates,
+            zz_hz=dict(sorted((pair, hz) for pair, hz in inside.items() if hz)),
+            zz_echo=1.0 if zz is None else zz.echo,
+            detuning_hz={q: hz for q, hz in detuned.items() if hz},
+        )
 
     def to_document(self) -> dict[str, Any]:
         """A plain, canonical structure of arrays."""
@@ -103,6 +142,13 @@ class RegionNoise:
             "region": np.array(list(self.qubits), dtype="<i2"),
             "qubits": _qubit_rows(self.qubits.values()),
             "gates": _gate_rows(self.gates),
+            "zz": _zz_rows(self.zz_hz),
+            "zz_echo": self.zz_echo,
+            "detuning_hz": [[q, hz] for q, hz in sorted(self.detuning_hz.items())],
+            "discriminators": [
+                [q, d.axis.real, d.axis.imag, d.boundary.real, d.boundary.imag, d.sigma]
+                for q, d in sorted(self.discriminators.items())
+            ],
         }
 
     @classmethod
@@ -111,7 +157,17 @@ class RegionNoise:
         rows = _qubits_of(document["qubits"])
         region: list[int] = document["region"].tolist()
         qubits = {q: row for q, row in zip(region, rows, strict=True) if row is not None}
-        return cls(qubits, _gates_of(document["gates"]))
+        return cls(
+            qubits,
+            _gates_of(document["gates"]),
+            zz_hz=_zz_of(document["zz"]),
+            zz_echo=document["zz_echo"],
+            detuning_hz=dict(document["detuning_hz"]),
+            discriminators={
+                q: Discriminator(complex(axis_i, axis_q), complex(boundary_i, boundary_q), sigma)
+                for q, axis_i, axis_q, boundary_i, boundary_q, sigma in document["discriminators"]
+            },
+        )
 
     def qubit(self, qubit: int) -> QubitProperties:
         """Properties of a physical qubit.
@@ -176,6 +232,16 @@ class Snapshot:
             raise NotCalibrated("measure", (qubit,))
         return properties
 
+    def clouds(self, qubit: int) -> Clouds:
+        """Where a qubit's IQ points are by this measurement, and the discriminator that tells them apart.
+
+        Raises:
+            NotCalibrated: there is no such qubit, or it is unusable.
+        """
+        measured = self.qubit(qubit)
+        line = discriminator_of(self.device, qubit)
+        return clouds_of(line, measured.prob_meas1_prep0, measured.prob_meas0_prep1)
+
     def gate(self, op: Op, qubits: tuple[int, ...]) -> GateProperties:
         """Properties of an operation on qubits; symmetric gates answer in either order.
 
@@ -186,7 +252,6 @@ class Snapshot:
 
     def to_document(self) -> dict[str, Any]:
         """A plain, canonical structure of numbers, strings and arrays."""
-        zz = np.array([(a, b, hz) for (a, b), hz in sorted(self.zz_hz.items())], dtype=_ZZ_ROW)
         return {
             "snapshot_version": SNAPSHOT_VERSION,
             "device": self.device,
@@ -195,7 +260,7 @@ class Snapshot:
             "device_time_us": self.device_time_us,
             "qubits": _qubit_rows(self.qubits),
             "gates": _gate_rows(self.gates),
-            "zz": zz,
+            "zz": _zz_rows(self.zz_hz),
         }
 
     @classmethod
@@ -214,7 +279,7 @@ class Snapshot:
             device_time_us=document["device_time_us"],
             qubits=_qubits_of(document["qubits"]),
             gates=_gates_of(document["gates"]),
-            zz_hz={(int(a), int(b)): float(hz) for a, b, hz in document["zz"].tolist()},
+            zz_hz=_zz_of(document["zz"]),
         )
 
     def digest(self) -> str:
@@ -225,92 +290,6 @@ class Snapshot:
         for name in ("qubits", "gates", "zz"):
             sha.update(document[name].tobytes())
         return sha.hexdigest()
-
-
-def validate_snapshot(snapshot: Snapshot, *, edges: Iterable[tuple[int, int]] | None = None) -> Snapshot:
-    """Refuse a calibration that no device can have; returns it unchanged.
-
-    Args:
-        snapshot: what to check.
-        edges: couplers of the device; when given, every two-qubit gate must lie on one.
-
-    Raises:
-        InvalidSnapshot: T2 > 2·T1, an error outside [0, 1], a time that is not positive, NaN, a gate on an unusable or
-            unknown qubit or off the couplers, a usable qubit without its one-qubit gates, or a device whose usable
-            qubits fall into several pieces.
-    """
-    for q, properties in enumerate(snapshot.qubits):
-        if properties is not None:
-            _check_qubit(f"qubits[{q}]", properties)
-    couplers = None if edges is None else frozenset(edges)
-    for (op, operands), gate in snapshot.gates.items():
-        _check_gate(snapshot, op, operands, gate, couplers)
-    for (a, b), zz_hz in snapshot.zz_hz.items():
-        name = f"zz_hz[{a},{b}]"
-        _require(0 <= a < b < snapshot.num_qubits, name, "is not an edge (a < b) of the device")
-        _require(math.isfinite(zz_hz), name, "is not a finite number")
-    for q in snapshot.usable_qubits:
-        for op in (Op.RZ, Op.SX, Op.X):
-            _require((op, (q,)) in snapshot.gates, f"gates[{op.name.lower()} {q}]", "is missing on a usable qubit")
-    _check_connected(snapshot)
-    return snapshot
-
-
-def _require(holds: bool, field: str, reason: str) -> None:
-    if not holds:
-        raise InvalidSnapshot(field, reason)
-
-
-def _check_qubit(name: str, qubit: QubitProperties) -> None:
-    for attribute in ("t1_us", "t2_us", "readout_duration_ns"):
-        value = getattr(qubit, attribute)
-        _require(math.isfinite(value) and value > 0, f"{name}.{attribute}", f"must be positive and finite, is {value}")
-    reason = f"exceeds 2·T1: {qubit.t2_us} > 2·{qubit.t1_us} µs"
-    _require(qubit.t2_us <= 2 * qubit.t1_us, f"{name}.t2_us", reason)
-    for attribute in ("prob_meas1_prep0", "prob_meas0_prep1"):
-        value = getattr(qubit, attribute)
-        _require(0 <= value <= 1, f"{name}.{attribute}", f"must be within [0, 1], is {value}")
-    for attribute in ("frequency_hz", "anharmonicity_hz"):
-        value = getattr(qubit, attribute)
-        _require(value is None or math.isfinite(value), f"{name}.{attribute}", f"must be finite, is {value}")
-
-
-def _check_gate(
-    snapshot: Snapshot,
-    op: Op,
-    operands: tuple[int, ...],
-    gate: GateProperties,
-    couplers: frozenset[tuple[int, int]] | None,
-) -> None:
-    name = f"gates[{op.name.lower()} {','.join(map(str, operands))}]"
-    arity = 2 if op in TWO_QUBIT_GATES else 1
-    _require(len(operands) == arity == len(set(operands)), name, f"needs {arity} different qubits")
-    for q in operands:
-        usable = 0 <= q < snapshot.num_qubits and snapshot.qubits[q] is not None
-        _require(usable, name, f"acts on qubit {q}, which is unknown or unusable")
-    _require(0 <= gate.error <= 1, f"{name}.error", f"must be within [0, 1], is {gate.error}")
-    finite = math.isfinite(gate.duration_ns) and gate.duration_ns >= 0
-    _require(finite, f"{name}.duration_ns", f"must be finite and not negative, is {gate.duration_ns}")
-    if couplers is not None and arity == 2:
-        _require((min(operands), max(operands)) in couplers, name, "is not on a coupler of the device")
-
-
-def _check_connected(snapshot: Snapshot) -> None:
-    usable = snapshot.usable_qubits
-    _require(bool(usable), "qubits", "are all unusable")
-    neighbours: dict[int, set[int]] = {q: set() for q in usable}
-    for a, b in snapshot.usable_edges:
-        neighbours[a].add(b)
-        neighbours[b].add(a)
-    reached: set[int] = set()
-    frontier = [usable[0]]
-    while frontier:
-        q = frontier.pop()
-        if q not in reached:
-            reached.add(q)
-            frontier.extend(neighbours[q] - reached)
-    lost = sorted(set(usable) - reached)
-    _require(not lost, "gates", f"leave the device in pieces: qubits {lost[:8]} cannot be reached from {usable[0]}")
 
 
 def _gate(gates: Mapping[GateKey, GateProperties], op: Op, qubits: tuple[int, ...]) -> GateProperties:
@@ -371,3 +350,11 @@ def _gates_of(rows: NDArray[np.void]) -> dict[GateKey, GateProperties]:
         (OP_OF_CODE[code], (q0,) if q1 < 0 else (q0, q1)): GateProperties(error, duration_ns)
         for code, q0, q1, error, duration_ns in rows.tolist()
     }
+
+
+def _zz_rows(zz_hz: Mapping[tuple[int, int], float]) -> NDArray[np.void]:
+    return np.array([(a, b, hz) for (a, b), hz in sorted(zz_hz.items())], dtype=_ZZ_ROW)
+
+
+def _zz_of(rows: NDArray[np.void]) -> dict[tuple[int, int], float]:
+    return {(a, b): hz for a, b, hz in rows.tolist()}

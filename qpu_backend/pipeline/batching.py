@@ -7,34 +7,34 @@ with one seed: with crosstalk off, counts depend on nobody else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from math import exp
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from qpu_backend.domain.privacy import co_tenants
-from qpu_backend.domain.rounds import unrolled
 from qpu_backend.domain.seeds import derive_seed
-from qpu_backend.engines.protocol import NO_FACTORS, RegionTask, SliceSpec
-from qpu_backend.physics.crosstalk import conditional_factors, physical_windows
+from qpu_backend.engines.protocol import RegionTask, SliceSpec
 from qpu_backend.physics.errors import NotCalibrated
+from qpu_backend.physics.exposure import Exposure
 from qpu_backend.physics.fidelity import added_loss
+from qpu_backend.physics.neighbours import PlacedCircuit
+from qpu_backend.physics.readout import discriminators_of
 from qpu_backend.physics.relocate import relocate
 from qpu_backend.physics.snapshot import RegionNoise
-from qpu_backend.physics.timing import Durations, summarise
+from qpu_backend.physics.timing import Durations, schedule
+from qpu_backend.pipeline.caveats import caveats
+from qpu_backend.pipeline.contexts import Met, contexts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Mapping, Sequence
 
     from qpu_backend.domain.planning import Placement, Plan
     from qpu_backend.domain.programs import Program
-    from qpu_backend.domain.rounds import Member as RoundMember
-    from qpu_backend.domain.rounds import Round
-    from qpu_backend.physics.circuit import IsaCircuit
+    from qpu_backend.engines.protocol import ProfileTask
+    from qpu_backend.physics.context import Profile
     from qpu_backend.physics.device import DeviceModel
+    from qpu_backend.physics.drift import Truth
     from qpu_backend.physics.snapshot import Snapshot
     from qpu_backend.stores.jobs import JobRow
 
@@ -60,6 +60,8 @@ class Member:
         co_tenants: how many other tenants share the batch: ``0``, ``1-3`` or ``4+``.
         crosstalk_loss: predicted loss of success probability to neighbours.
         fairness_cost: µs · qubit it occupied.
+        ghosts: neighbouring qubits it feels by ZZ, in its worst context, and how many of them had to lose their memory.
+        caveats: warnings that go with its result.
     """
 
     job: JobRow
@@ -70,6 +72,8 @@ class Member:
     co_tenants: str
     crosstalk_loss: float
     fairness_cost: int
+    ghosts: tuple[int, int] = (0, 0)
+    caveats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,17 +97,22 @@ class _Placed:
     placement: Placement
     job: JobRow
     program: Program
-    circuits: tuple[IsaCircuit, ...]
-    exposed: tuple[NDArray[np.float64], ...]
-    acting: tuple[NDArray[np.float64], ...]
+    circuits: tuple[PlacedCircuit, ...]
+    noise: RegionNoise
 
-
-Contexts = dict[int, dict[bytes, tuple["NDArray[np.float64]", int]]]
-"""Execution → each distinct context (its factors) and the shots that run in it, in order of appearance."""
+    @property
+    def region(self) -> tuple[int, ...]:
+        return self.placement.region
 
 
 def assemble(
-    plan: Plan, jobs: Mapping[str, JobRow], bodies: Mapping[str, Program], model: DeviceModel, snapshot: Snapshot
+    plan: Plan,
+    jobs: Mapping[str, JobRow],
+    bodies: Mapping[str, Program],
+    model: DeviceModel,
+    snapshot: Snapshot,
+    truth: Truth,
+    profile: Callable[[Sequence[ProfileTask]], Sequence[Profile]],
 ) -> tuple[Member, ...]:
     """Execution records for every placement of a plan, in its order.
 
@@ -112,115 +121,65 @@ def assemble(
         jobs: the planned jobs by id.
         bodies: their programs by id.
         model: the device.
-        snapshot: its current calibration.
+        snapshot: its current calibration, by which circuits are placed and timed.
+        truth: what the device is now: what is simulated.
+        profile: simulates circuits alone, for what their neighbours feel of them.
 
     Raises:
         Unplaceable: a job uses what the device no longer offers.
     """
     placed: list[_Placed] = []
+    alone = len(plan.placements) == 1
     for placement in plan.placements:
         try:
-            placed.append(_placed(placement, jobs[placement.job_id], bodies[placement.job_id], model, snapshot))
+            job, program = jobs[placement.job_id], bodies[placement.job_id]
+            placed.append(_placed(placement, job, program, model, snapshot, truth, alone=alone))
         except NotCalibrated as error:  # a coupler that a calibration took after the job was admitted
             raise Unplaceable(placement.job_id) from error
-    contexts = _contexts(placed, plan.rounds, model)
-    return tuple(_member(index, placed, contexts[index], snapshot) for index in range(len(placed)))
+    met = contexts_of(placed, plan.rounds, model, truth.snapshot, profile)
+    return tuple(_member(index, placed, met[index], snapshot) for index in range(len(placed)))
 
 
-def _placed(placement: Placement, job: JobRow, program: Program, model: DeviceModel, snapshot: Snapshot) -> _Placed:
-    where = range(model.num_qubits) if job.footprint["shape"] is None else placement.region
-    circuits = tuple(relocate(circuit, where, snapshot) for circuit in program.circuits)
-    summaries = [summarise(circuit, Durations.of(snapshot)) for circuit in circuits]
-    itself = range(model.num_qubits)
-    return _Placed(
-        placement=placement,
-        job=job,
-        program=program,
-        circuits=circuits,
-        exposed=tuple(physical_windows(summary, itself) for summary in summaries),
-        acting=tuple(physical_windows(summary, itself, acting=True) for summary in summaries),
-    )
-
-
-def _contexts(placed: Sequence[_Placed], rounds: Iterable[Round], model: DeviceModel) -> list[Contexts]:
-    contexts: list[Contexts] = [{} for _ in placed]
-    touching = _touching(placed, model)
-    known: dict[_Meeting, NDArray[np.float64]] = {}
-    for one in unrolled(rounds) if any(touching) else rounds:
-        running = {member.placement: member for member in one.members}
-        for index, member in running.items():
-            meeting = _meeting(placed, index, running, touching[index])
-            if meeting not in known:
-                known[meeting] = _factors(placed, meeting, model)
-            factors = known[meeting]
-            for execution in _executions(member, one.repeat):
-                met = contexts[index].setdefault(execution, {})
-                shots = met.get(factors.tobytes(), (factors, 0))[1]
-                repeats = 1 if member.step else one.repeat
-                met[factors.tobytes()] = (factors, shots + repeats * one.shots)
-    return contexts
-
-
-_Meeting = tuple[int, int, tuple[tuple[int, int], ...]]
-"""Placement, its circuit, and the (placement, circuit) of each neighbour beside it."""
-
-
-def _meeting(placed: Sequence[_Placed], index: int, running: dict[int, RoundMember], touching: set[int]) -> _Meeting:
-    def circuit(at: int) -> int:
-        return placed[at].program.executions[running[at].execution].circuit
-
-    if not touching:
-        return index, 0, ()
-    return index, circuit(index), tuple((other, circuit(other)) for other in sorted(touching & running.keys()))
-
-
-def _executions(member: RoundMember, repeat: int) -> range:
-    return (
-        range(member.execution, member.execution + repeat)
-        if member.step
-        else range(member.execution, member.execution + 1)
-    )
-
-
-def _touching(placed: Sequence[_Placed], model: DeviceModel) -> list[set[int]]:
-    """For each placement, the others whose regions are neighbours on the chip."""
-    masks = [sum(1 << qubit for qubit in one.placement.region) for one in placed]
-    around = [model.topology.neighbour_mask(mask) for mask in masks]
-    return [{j for j, mask in enumerate(masks) if j != i and mask & around[i]} for i in range(len(masks))]
-
-
-def _factors(placed: Sequence[_Placed], meeting: _Meeting, model: DeviceModel) -> NDArray[np.float64]:
-    index, variant, neighbours = meeting
-    if not neighbours:
-        return NO_FACTORS
-    acting = [placed[other].acting[circuit] for other, circuit in neighbours]
-    factors = conditional_factors(model.crosstalk, model.topology, placed[index].exposed[variant], acting)
-    return NO_FACTORS if bool(np.all(factors == 1.0)) else factors
-
-
-def _member(
-    index: int,
-    placed: Sequence[_Placed],
-    contexts: Contexts,
+def _placed(
+    placement: Placement,
+    job: JobRow,
+    program: Program,
+    model: DeviceModel,
     snapshot: Snapshot,
-) -> Member:
+    truth: Truth,
+    *,
+    alone: bool,
+) -> _Placed:
+    where = range(model.num_qubits) if job.footprint["shape"] is None else placement.region
+    circuits = tuple(
+        PlacedCircuit.of(relocate(circuit, where, snapshot), snapshot, alone=alone) for circuit in program.circuits
+    )
+    region = {qubit for placed in circuits for qubit in placed.circuit.qubits}
+    noise = RegionNoise.of(truth.snapshot, region, zz=model.crosstalk.zz, detuning_hz=truth.detuning_hz)
+    if job.options.get("meas_level", 2) == 1:
+        noise = replace(noise, discriminators=discriminators_of(snapshot.device, where, region))
+    return _Placed(placement=placement, job=job, program=program, circuits=circuits, noise=noise)
+
+
+def _member(index: int, placed: Sequence[_Placed], met: Met, snapshot: Snapshot) -> Member:
     one = placed[index]
     program = one.program
+    level = one.job.options.get("meas_level", 2)
     circuit_at: dict[tuple[int, int], int] = {}
     slices: list[SliceSpec] = []
     slice_executions: list[int] = []
     for number, execution in enumerate(program.executions):
         circuit = circuit_at.setdefault((execution.pub, execution.circuit), len(circuit_at))
-        for part, (factors, shots) in enumerate(contexts[number].values()):
+        for part, (context, shots) in enumerate(met.shots[number].items()):
             seed = derive_seed(one.job.seed, execution.pub, execution.binding, execution.basis, part)
-            slices.append(SliceSpec(circuit, execution.binding, shots, seed, factors))
+            slices.append(SliceSpec(circuit, execution.binding, shots, seed, context, level))
             slice_executions.append(number)
-    region = {qubit for circuit in one.circuits for qubit in circuit.qubits}
     task = RegionTask(
-        circuits=tuple(one.circuits[variant] for _, variant in circuit_at),
+        circuits=tuple(one.circuits[variant].circuit for _, variant in circuit_at),
         angles=tuple(program.angles[pub] for pub, _ in circuit_at),
-        noise=RegionNoise.of(snapshot, region),
+        noise=one.noise,
         slices=tuple(slices),
+        contexts=met.contexts,
     )
     return Member(
         job=one.job,
@@ -229,19 +188,31 @@ def _member(
         record=task.to_bytes(),
         slice_executions=tuple(slice_executions),
         co_tenants=co_tenants(one.job.tenant_id, [other.job.tenant_id for other in placed]),
-        crosstalk_loss=_crosstalk_loss(one, contexts, snapshot),
+        crosstalk_loss=_crosstalk_loss(one, met, snapshot),
         fairness_cost=one.placement.fairness_cost,
+        ghosts=max((len(context.ghosts), context.num_demoted) for context in met.contexts),
+        caveats=caveats(program, one.circuits, snapshot),
     )
 
 
-def _crosstalk_loss(one: _Placed, contexts: Contexts, snapshot: Snapshot) -> float:
+def _crosstalk_loss(one: _Placed, met: Met, snapshot: Snapshot) -> float:
     """Predicted success probability alone minus the same beside the neighbours, averaged over shots."""
+
+    @cache
+    def exposure(number: int) -> Exposure:
+        circuit = one.circuits[number].circuit
+        return Exposure(circuit, schedule(circuit, Durations.of(snapshot)))
+
+    @cache
+    def added(number: int, context: int) -> float:
+        around = met.contexts[context]
+        exposed = exposure(number) if around.ghosts else None
+        return added_loss(one.circuits[number].circuit, snapshot, around, exposed)
+
     lost = 0.0
     total = 0
-    for number, met in contexts.items():
-        circuit = one.circuits[one.program.executions[number].circuit]
-        for factors, shots in met.values():
+    for number, contexts in met.shots.items():
+        for context, shots in contexts.items():
             total += shots
-            if factors.size:
-                lost += shots * (1.0 - exp(-added_loss(circuit, snapshot, factors)))
+            lost += shots * (1.0 - exp(-added(one.program.executions[number].circuit, context)))
     return exp(-one.placement.loss) * lost / total if total else 0.0

@@ -19,6 +19,7 @@ from qpu_backend.engines.protocol import (
 )
 from qpu_backend.engines.worker import run_tasks
 from qpu_backend.physics.circuit import ClassicalRegister, Conditional, IsaCircuit, Op, operations
+from qpu_backend.physics.context import NO_CONTEXT, Context
 from qpu_backend.physics.snapshot import GateProperties, QubitProperties, RegionNoise
 from qpu_sdk.wire.errors import MalformedPayload
 
@@ -48,7 +49,7 @@ def run(*tasks):
     return [[outcome.bits for outcome in task.slices] for task in report.tasks]
 
 
-def echoed(eagle, translate, region, slices):
+def echoed(eagle, translate, region, slices, *factors):
     """Pairs of gates that undo each other, so that every error shows; the last sx makes shots random."""
     _, snapshot = eagle
     circuit = QuantumCircuit(len(region), len(region))
@@ -59,7 +60,8 @@ def echoed(eagle, translate, region, slices):
         circuit.ecr(*pair)
     circuit.sx(0)
     circuit.measure(range(len(region)), range(len(region)))
-    return RegionTask((translate(circuit, region),), (NO_ANGLES,), RegionNoise.of(snapshot, region), slices)
+    contexts = tuple(Context(factors=np.array(each)) for each in factors) or (NO_CONTEXT,)
+    return RegionTask((translate(circuit, region),), (NO_ANGLES,), RegionNoise.of(snapshot, region), slices, contexts)
 
 
 def test_permuting_tasks_and_neighbours_changes_nothing(eagle, translate):
@@ -94,10 +96,8 @@ def test_a_failing_task_leaves_the_others_alone(eagle, translate):
 
 
 def test_a_neighbour_that_makes_a_gate_worse_changes_counts_and_a_factor_of_one_does_not(eagle, translate):
-    alone, unit, worse = (
-        run(echoed(eagle, translate, (62, 72), (SliceSpec(0, 0, 4000, 1, np.array(factors)),)))[0][0]
-        for factors in ([], [1.0, 1.0], [1.0, 20.0])
-    )
+    slices = tuple(SliceSpec(0, 0, 4000, 1, context) for context in range(3))
+    alone, unit, worse = run(echoed(eagle, translate, (62, 72), slices, [], [1.0, 1.0], [1.0, 20.0]))[0]
     assert np.array_equal(alone, unit)
     assert not np.array_equal(alone, worse)
 
@@ -182,7 +182,7 @@ def test_a_circuit_may_measure_in_branches_only(value):
 def test_both_methods_draw_from_the_same_distribution(eagle, translate):
     """A harmless rz after a measurement asks for trajectories."""
     region = (24, 34, 43)
-    exact = echoed(eagle, translate, region, (SliceSpec(0, 0, 10_000, 1, np.array([40.0, 1.0, 40.0, 1.0])),))
+    exact = echoed(eagle, translate, region, (SliceSpec(0, 0, 10_000, 1),), [40.0, 1.0, 40.0, 1.0])
     trailing = np.append(exact.circuits[0].operations, operations([gate(Op.RZ, 0)]))
     sampled = replace(exact, circuits=(replace(exact.circuits[0], operations=trailing),))
     report = decode_report(run_tasks(join_tasks([exact.to_bytes(), sampled.to_bytes()])))
@@ -217,7 +217,7 @@ def test_too_many_qubits_are_refused_with_the_limit():
 
 
 def test_the_same_task_has_the_same_bytes_and_survives_them(eagle, translate):
-    task = echoed(eagle, translate, (24, 34, 43), (SliceSpec(0, 0, 10, 1, np.array([1.05, 1.0])),))
+    task = echoed(eagle, translate, (24, 34, 43), (SliceSpec(0, 0, 10, 1),), [1.05, 1.0])
     again = RegionTask.from_bytes(task.to_bytes())
     assert again.to_bytes() == task.to_bytes()
     assert again.noise == task.noise

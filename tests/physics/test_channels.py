@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qiskit.circuit.library import CXGate, CZGate, ECRGate, IGate, RZGate, RZZGate, SXGate, XGate
-from qiskit.quantum_info import SuperOp, average_gate_fidelity
+from qiskit.circuit.library import CPhaseGate, CXGate, CZGate, ECRGate, IGate, RZGate, RZZGate, SXGate, XGate
+from qiskit.quantum_info import Operator, SuperOp, average_gate_fidelity
 from qiskit_aer.noise import thermal_relaxation_error
 from qiskit_aer.noise.device.models import _device_depolarizing_error, _device_thermal_relaxation_error
 
@@ -18,11 +18,15 @@ from qpu_backend.physics.channels import (
     average_fidelity,
     conditional_error,
     error_channel,
+    flip_channel,
     gate_channel,
     idle_channel,
+    jump_channel,
+    phase_diagonal,
     readout_matrix,
     rz_diagonal,
     rzz_diagonal,
+    smear_diagonal,
     unitary_channel,
 )
 from qpu_backend.physics.circuit import Op
@@ -142,3 +146,22 @@ def test_cached_channels_cannot_be_changed():
 def test_readout_rows_are_distributions():
     matrix = readout_matrix(QubitProperties(1, 1, None, None, 0.1, 0.3, 1))
     assert matrix.tolist() == [[0.9, 0.1], [0.3, 0.7]]
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(-2, 2), st.floats(-2, 2))
+def test_what_neighbours_add_to_readout_leaves_probabilities(p10, p01, extra_10, extra_01):
+    matrix = readout_matrix(QubitProperties(1, 1, None, None, p10, p01, 1), (extra_10, extra_01))
+    assert matrix.sum(axis=1) == pytest.approx([1.0, 1.0])
+    assert matrix[0, 1] == min(1.0, max(0.0, p10 + extra_10))
+    assert matrix[1, 0] == min(1.0, max(0.0, p01 + extra_01))
+
+
+@given(st.floats(-10, 10), st.floats(0, 1), st.floats(0, 1))
+def test_channels_of_neighbours_are_physical_and_what_they_say(angle, one, other):
+    assert np.allclose(np.diag(phase_diagonal(angle)), SuperOp(CPhaseGate(angle)).data, atol=1e-12)
+    turned = np.diag([1.0, np.exp(1j * angle)])
+    nothing = SuperOp(IGate())
+    mixed = (1 - one) * nothing + one * SuperOp(Operator(turned))
+    assert np.allclose(np.diag(smear_diagonal(one, angle)), mixed.data, atol=1e-12)
+    assert np.allclose(flip_channel(one), ((1 - one) * nothing + one * SuperOp(XGate())).data, atol=1e-12)
+    assert_physical(jump_channel(one, other))

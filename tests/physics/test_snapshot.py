@@ -13,7 +13,8 @@ from qpu_backend.engines.catalogue import device_names, read_device
 from qpu_backend.physics.catalog.parse import parse_device
 from qpu_backend.physics.circuit import Op
 from qpu_backend.physics.errors import InvalidDevice, InvalidSnapshot, NotCalibrated
-from qpu_backend.physics.snapshot import GateProperties, RegionNoise, Snapshot, validate_snapshot
+from qpu_backend.physics.snapshot import GateProperties, RegionNoise, Snapshot
+from qpu_backend.physics.validation import validate_snapshot
 from qpu_sdk.wire.codec import pack, unpack
 
 
@@ -106,5 +107,5 @@ def test_an_unknown_device_and_a_damaged_file_are_refused():
         read_device("condor1121")
     with pytest.raises(InvalidDevice, match="format"):
         parse_device({})
-    with pytest.raises(InvalidDevice, match="cannot be read"):
+    with pytest.raises(InvalidDevice, match="is missing"):
         parse_device({"format": 1})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +11,6 @@ from qiskit.transpiler import InstructionDurations
 from qiskit.transpiler.passes import ALAPScheduleAnalysis
 
 from qpu_backend.physics.circuit import ClassicalRegister, Conditional, IsaCircuit, Op, operations
-from qpu_backend.physics.fidelity import LogErrors
 from qpu_backend.physics.snapshot import GateProperties, QubitProperties, Snapshot
 from qpu_backend.physics.timing import (
     CircuitSummary,
@@ -170,18 +168,3 @@ def test_only_what_follows_a_measurement_is_mid_circuit():
     ]:
         circuit = IsaCircuit((0, 1), 2, (), operations(measured + tail))
         assert has_mid_circuit(circuit) is expected, tail
-
-
-def test_predicted_loss_is_that_of_the_product_formula(eagle):
-    _, real = eagle
-    rows = [gate(Op.SX, 0), gate(Op.ECR, 0, 1), gate(Op.MEASURE, 0, clbit=0)]
-    circuit = IsaCircuit((0, 1), 1, (), operations(rows))
-    summary = summarise(circuit, Durations.of(real, (62, 72)))
-    places = np.array([[62, 72], [72, 62], [0, 126]], dtype=np.int16)
-    score = LogErrors.of(real).score(summary, places)
-    survival = (1 - real.gate(Op.ECR, (62, 72)).error) * (1 - real.gate(Op.SX, (62,)).error)
-    assert np.exp(-score[0]) == pytest.approx(survival * (1 - real.qubit(62).readout_error))
-    turned = survival * (1 - real.qubit(72).readout_error) * (1 - real.gate(Op.SX, (72,)).error) ** 3
-    turned *= (1 - real.gate(Op.SX, (62,)).error) ** 1
-    assert np.exp(-score[1]) == pytest.approx(turned, rel=1e-9)
-    assert score[2] == np.inf
