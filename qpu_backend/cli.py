@@ -5,24 +5,34 @@ from __future__ import annotations
 import os
 import re
 import socket
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
-from qpu_backend.bootstrap import SYSTEM, build, open_database, read_pepper
+from qpu_backend.bootstrap import SYSTEM, build, open_calibration, open_database, read_pepper
 from qpu_backend.config import ServiceConfig, load_config
 from qpu_backend.domain.quota import Resource, Window
 from qpu_backend.domain.tenancy import Role
+from qpu_backend.physics.circuit import Op
 from qpu_backend.pipeline.administration import Administration
 from qpu_backend.pipeline.clocks import SystemClock
 from qpu_backend.serving import HttpServer
 from qpu_backend.stores.errors import StoreError
 from qpu_backend.telemetry.logs import configure_logs
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from qpu_backend.physics.snapshot import Snapshot
+    from qpu_backend.pipeline.calibration import Calibration
+    from qpu_backend.stores.database import Database
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; QPU_* variables override it.")]
 DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of the service (database, pepper).")]
@@ -30,6 +40,7 @@ DatabaseUrl = Annotated[str | None, typer.Option("--database", help="SQLAlchemy 
 
 _TENANT_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LONGEST_LIFE_DAYS: Final = 36_500
+_LONGEST_IDLE_HOURS: Final = 100_000
 
 _console = Console()
 tenant_app = typer.Typer(help="Tenants: who shares the devices.", no_args_is_help=True)
@@ -47,6 +58,14 @@ def _life_days(days: float | None) -> float | None:
     if days is not None and not 0 < days <= _LONGEST_LIFE_DAYS:
         raise typer.BadParameter(f"it must be more than 0 and at most {_LONGEST_LIFE_DAYS}; leave it out for no expiry")
     return days
+
+
+def _idle_hours(hours: float) -> float:
+    if not 0 < hours <= _LONGEST_IDLE_HOURS:
+        raise typer.BadParameter(
+            f"it must be more than 0 and at most {_LONGEST_IDLE_HOURS}; device time never goes back"
+        )
+    return hours
 
 
 def mount(app: typer.Typer) -> None:
@@ -112,7 +131,7 @@ def create_tenant(
 ) -> None:
     """Make a tenant. Its first key: `qpu key create NAME`."""
     limits = _limits(shots_per_day, device_seconds_per_day, spend_micro_per_month)
-    with _Tools(load_config(config, data=data, database=database)) as administration:
+    with _administration(load_config(config, data=data, database=database)) as administration:
         tenant = administration.create_tenant(name, weight=weight, max_queued_jobs=max_queued_jobs, limits=limits)
     _console.print(f"tenant [bold]{tenant.name}[/] ({tenant.id}), weight {tenant.weight}")
 
@@ -121,7 +140,7 @@ def create_tenant(
 def list_tenants(config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
     """Every tenant."""
     table = Table("name", Column("id", no_wrap=True), "weight", "max queued", "disabled", box=SIMPLE_HEAD)
-    with _Tools(load_config(config, data=data, database=database)) as administration:
+    with _administration(load_config(config, data=data, database=database)) as administration:
         for tenant in administration.tenants():
             disabled = "yes" if tenant.disabled else ""
             table.add_row(tenant.name, tenant.id, str(tenant.weight), str(tenant.max_queued_jobs), disabled)
@@ -139,7 +158,7 @@ def limit_tenant(
     database: DatabaseUrl = None,
 ) -> None:
     """Limit what a tenant may use in a window: `qpu tenant limit alice shots day 100000`."""
-    with _Tools(load_config(config, data=data, database=database)) as administration:
+    with _administration(load_config(config, data=data, database=database)) as administration:
         administration.set_limit(name, resource, window, None if amount < 0 else amount)
     _console.print(f"{name}: {'no limit' if amount < 0 else amount} {resource.value} a {window.value}")
 
@@ -159,7 +178,7 @@ def create_key(
     """Make an API key. It is printed this once and stored nowhere."""
     expiry = None if expires_in_days is None else datetime.now(UTC) + timedelta(days=expires_in_days)
     expires_at_us = None if expiry is None else round(expiry.timestamp() * 1_000_000)
-    with _Tools(load_config(config, data=data, database=database)) as administration:
+    with _administration(load_config(config, data=data, database=database)) as administration:
         key = administration.create_key(tenant, principal=principal, role=role, expires_at_us=expires_at_us)
     typer.echo(key)
 
@@ -176,7 +195,7 @@ def list_keys(tenant: str, config: ConfigFile = None, data: DataFolder = None, d
         box=None,
         pad_edge=False,
     )
-    with _Tools(load_config(config, data=data, database=database)) as administration:
+    with _administration(load_config(config, data=data, database=database)) as administration:
         for key, principal in administration.keys(tenant):
             table.add_row(key.id, principal, _when(key.expires_at_us), _when(key.revoked_at_us))
     _console.print(table)
@@ -185,7 +204,7 @@ def list_keys(tenant: str, config: ConfigFile = None, data: DataFolder = None, d
 @key_app.command("revoke")
 def revoke_key(key_id: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
     """Revoke a key by its id; it stops within a second."""
-    with _Tools(load_config(config, data=data, database=database)) as administration:
+    with _administration(load_config(config, data=data, database=database)) as administration:
         done = administration.revoke_key(key_id)
     if not done:
         _console.print(f"[red]there is no valid key {key_id}[/]")
@@ -197,7 +216,7 @@ def revoke_key(key_id: str, config: ConfigFile = None, data: DataFolder = None, 
 def list_devices(config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
     """Every device, its clock and its state."""
     table = Table("device", "state", "device time s", Column("calibration", no_wrap=True), box=SIMPLE_HEAD)
-    with _Tools(load_config(config, data=data, database=database)) as administration:
+    with _administration(load_config(config, data=data, database=database)) as administration:
         for device in administration.devices():
             seconds = f"{device.device_time_us / 1e6:.1f}"
             table.add_row(device.id, device.status_msg, seconds, device.snapshot_id or "none")
@@ -213,7 +232,7 @@ def pause_device(
     database: DatabaseUrl = None,
 ) -> None:
     """Start no further batch on a device; what runs ends, submissions go on."""
-    with _Tools(load_config(config, data=data, database=database)) as administration:
+    with _administration(load_config(config, data=data, database=database)) as administration:
         administration.set_operational(device, operational=False, status_msg=why)
     _console.print(f"{device} is paused")
 
@@ -223,26 +242,105 @@ def resume_device(
     device: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None
 ) -> None:
     """Serve a device's queue again."""
-    with _Tools(load_config(config, data=data, database=database)) as administration:
+    with _administration(load_config(config, data=data, database=database)) as administration:
         administration.set_operational(device, operational=True, status_msg="active")
     _console.print(f"{device} is served again")
 
 
-class _Tools:
+@device_app.command("calibrate")
+def calibrate_device(
+    device: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None
+) -> None:
+    """Measure a device and publish the snapshot. Takes minutes of device time; a running service goes on meanwhile."""
+    with _calibration(load_config(config, data=data, database=database), device) as calibration:
+        attempt = calibration.calibrate(device)
+    when = _device_time(attempt.row.device_time_us)
+    if attempt.after is None:
+        _console.print(f"[red]calibration of {device} failed at device time {when}: {attempt.row.failure}[/]")
+        raise typer.Exit(1)
+    table = Table("median", "before", "now", box=SIMPLE_HEAD)
+    for (name, before), (_, now) in zip(_medians(attempt.before), _medians(attempt.after), strict=True):
+        table.add_row(name, before, now)
+    _console.print(table)
+    taken = f"it took {attempt.row.device_us / 6e7:.1f} min"
+    _console.print(
+        f"{device}: calibration {attempt.after.number} ({attempt.row.snapshot_id}), device time {when}; {taken}"
+    )
+
+
+@device_app.command("history")
+def device_history(
+    device: str,
+    limit: Annotated[int, typer.Option(min=1)] = 20,
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    database: DatabaseUrl = None,
+) -> None:
+    """Calibrations of a device, failed ones too, newest first."""
+    table = Table("number", "device time", "ended (UTC)", "calibration", box=None, pad_edge=False)
+    with _calibration(load_config(config, data=data, database=database), device) as calibration:
+        for row, number in calibration.history(device, limit=limit):
+            of_failure = f"failed: {row.failure}"
+            when = _device_time(row.device_time_us)
+            table.add_row(str(number or ""), when, _when(row.ended_at_us), row.snapshot_id or of_failure)
+    _console.print(table)
+
+
+@device_app.command("pass")
+def pass_device_time(
+    device: str,
+    hours: Annotated[float, typer.Option(callback=_idle_hours, help="Of device time; the device idles.")],
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    database: DatabaseUrl = None,
+) -> None:
+    """Let a device idle: its clock moves on, it drifts, and its calibration ages. There is no way back."""
+    with _calibration(load_config(config, data=data, database=database), device) as calibration:
+        now_us = calibration.pass_time(device, round(3.6e9 * hours))
+    _console.print(f"{device} is at device time {_device_time(now_us)}")
+
+
+@contextmanager
+def _opened(config: ServiceConfig) -> Generator[Database]:
     """A database for the length of one command; storage's refusals become one red line."""
+    database = open_database(config)
+    try:
+        yield database
+    except StoreError as error:
+        _console.print(f"[red]{error}[/]")
+        raise typer.Exit(1) from error
+    finally:
+        database.close()
 
-    def __init__(self, config: ServiceConfig) -> None:
-        self._config = config
 
-    def __enter__(self) -> Administration:
-        self._database = open_database(self._config)
-        return Administration(self._database, SYSTEM, read_pepper(self._config), SystemClock())
+@contextmanager
+def _administration(config: ServiceConfig) -> Generator[Administration]:
+    with _opened(config) as database:
+        yield Administration(database, SYSTEM, read_pepper(config), SystemClock())
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        self._database.close()
-        if isinstance(error, StoreError):
-            _console.print(f"[red]{error}[/]")
-            raise typer.Exit(1) from error
+
+@contextmanager
+def _calibration(config: ServiceConfig, device: str) -> Generator[Calibration]:
+    with _opened(config) as database:
+        yield open_calibration(config, database, device)
+
+
+def _medians(snapshot: Snapshot) -> list[tuple[str, str]]:
+    qubits = [snapshot.qubit(q) for q in snapshot.usable_qubits]
+    two_qubit = [gate.error for (_, operands), gate in snapshot.gates.items() if len(operands) == 2]
+    return [
+        ("T1", f"{median(qubit.t1_us for qubit in qubits):.1f} µs"),
+        ("T2", f"{median(qubit.t2_us for qubit in qubits):.1f} µs"),
+        ("readout error", f"{median(qubit.readout_error for qubit in qubits):.2e}"),
+        ("sx error", f"{median(snapshot.gate(Op.SX, (q,)).error for q in snapshot.usable_qubits):.2e}"),
+        ("two-qubit error", f"{median(two_qubit):.2e}" if two_qubit else "none"),
+        ("usable qubits, gates", f"{len(qubits)}, {len(two_qubit)}"),
+    ]
+
+
+def _device_time(us: int) -> str:
+    days, rest = divmod(us // 1_000_000, 86_400)
+    return f"{days} d {rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
 
 
 def _limits(

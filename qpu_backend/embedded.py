@@ -36,6 +36,8 @@ except ImportError:  # Windows: no lock, so one process a path is the caller's p
 _FACTS = "service.json"
 _OTHER_STARTS_WITHIN_S = 30.0
 _LOOK_AGAIN_S = 0.05
+_SAME_EVERY_TIME = "embedded"
+"""Drift seed of a service without a folder: the same program gets the same device every time."""
 _LOCAL = "local"
 _OPERATOR = "operator"
 
@@ -70,6 +72,7 @@ class EmbeddedService:
         *,
         workers: int | None = None,
         devices: Mapping[str, Mapping[str, Any]] | None = None,
+        drift_seed: str | None = None,
         log_level: str = "error",
     ) -> EmbeddedService:
         """Start a service, or find the one that already runs on this path.
@@ -78,6 +81,7 @@ class EmbeddedService:
             path: folder of a durable service; ``None`` for a private temporary one.
             workers: simulation processes; by default the number of cores, at most 4.
             devices: device name → settings of :class:`qpu_backend.config.DeviceSection`; by default ``eagle127``.
+            drift_seed: how the devices drift; by default a secret of the path, and without a path always the same.
             log_level: events at or above it go to standard error.
         """
         with ExitStack() as cleanup:
@@ -95,6 +99,7 @@ class EmbeddedService:
             config = load_config(
                 data=data,
                 workers=min(4, os.cpu_count() or 1) if workers is None else workers,
+                drift_seed=_SAME_EVERY_TIME if path is None and drift_seed is None else drift_seed,
                 devices=None
                 if devices is None
                 else {name: DeviceSection(**section) for name, section in devices.items()},
@@ -146,6 +151,17 @@ class EmbeddedService:
         service = self._own()
         service.administration.set_operational(device, operational=True, status_msg="active")
         service.dispatchers[device].wake()
+
+    def calibrate(self, device: str) -> bool:
+        """Calibrate a device now; it takes minutes of device time and none of yours. Whether it succeeded."""
+        service = self._own()
+        published = service.calibration.calibrate(device).after is not None
+        service.dispatchers[device].wake()
+        return published
+
+    def pass_time(self, device: str, *, hours: float) -> None:
+        """Let a device idle for so many hours of its own time: it drifts, and nobody waits."""
+        self._own().calibration.pass_time(device, round(3.6e9 * hours))
 
     def _own(self) -> Service:
         if self.service is None:

@@ -135,7 +135,7 @@ devices = Table(
     "devices",
     metadata,
     Column("id", Text, primary_key=True),  # the catalogue name, e.g. eagle127
-    Column("model", JSON, nullable=False),  # options the operator set: crosstalk switches, truth seed digest, pacing
+    Column("model", JSON, nullable=False),  # options the operator set, as of the last start
     Column("device_time_us", BigInteger, nullable=False, server_default="0"),
     Column("virtual_time", BigInteger, nullable=False, server_default="0"),
     Column("snapshot_id", Text),  # the current one
@@ -159,6 +159,18 @@ snapshots = Table(
     Column("device_time_us", BigInteger, nullable=False),
     Column("blob_sha", Text, ForeignKey("blobs.sha256"), nullable=False),
     UniqueConstraint("device_id", "number"),
+)
+
+calibrations = Table(  # every attempt; what came of it
+    "calibrations",
+    metadata,
+    Column("device_id", Text, ForeignKey("devices.id"), primary_key=True),
+    Column("device_time_us", BigInteger, primary_key=True, autoincrement=False),  # when it ended
+    Column("device_us", BigInteger, nullable=False),  # duration
+    Column("ended_at_us", BigInteger, nullable=False),
+    Column("snapshot_id", Text, ForeignKey("snapshots.id")),
+    Column("failure", Text),
+    CheckConstraint("(snapshot_id IS NULL) = (failure IS NOT NULL)", name="published_or_failed"),
 )
 
 # --- work ----------------------------------------------------------------------------------------------------------

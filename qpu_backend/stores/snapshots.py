@@ -62,6 +62,12 @@ def read_snapshot(connection: Connection, snapshot_id: str) -> SnapshotRow | Non
     return None if row is None else SnapshotRow(*row)
 
 
+def first_snapshot(connection: Connection, device_id: str) -> SnapshotRow | None:
+    """The device's snapshot of the lowest number."""
+    row = connection.execute(_FIRST, {"device": device_id}).one_or_none()
+    return None if row is None else SnapshotRow(*row)
+
+
 def list_snapshots(
     connection: Connection, device_id: str, *, before_number: int | None = None, limit: int = 100
 ) -> list[SnapshotRow]:
@@ -80,6 +86,12 @@ _MAKE_CURRENT: Final = (
     update(devices).where(devices.c.id == bindparam("device")).values(snapshot_id=bindparam("snapshot"))
 )
 _READ: Final = select(*columns_of(SnapshotRow, snapshots)).where(snapshots.c.id == bindparam("id"))
+_FIRST: Final = (
+    select(*columns_of(SnapshotRow, snapshots))
+    .where(snapshots.c.device_id == bindparam("device"))
+    .order_by(snapshots.c.number)
+    .limit(1)
+)
 _LIST: Final = (
     select(*columns_of(SnapshotRow, snapshots))
     .where(snapshots.c.device_id == bindparam("device"), snapshots.c.number < bindparam("below"))

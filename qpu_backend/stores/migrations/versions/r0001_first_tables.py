@@ -128,6 +128,21 @@ def upgrade() -> None:
         sa.UniqueConstraint("device_id", "number", name=op.f("uq_snapshots_device_id_number")),
     )
     op.create_table(
+        "calibrations",
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("device_time_us", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("device_us", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at_us", sa.BigInteger(), nullable=False),
+        sa.Column("snapshot_id", sa.Text(), nullable=True),
+        sa.Column("failure", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "(snapshot_id IS NULL) = (failure IS NOT NULL)", name=op.f("ck_calibrations_published_or_failed")
+        ),
+        sa.ForeignKeyConstraint(["device_id"], ["devices.id"], name=op.f("fk_calibrations_device_id")),
+        sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"], name=op.f("fk_calibrations_snapshot_id")),
+        sa.PrimaryKeyConstraint("device_id", "device_time_us", name=op.f("pk_calibrations")),
+    )
+    op.create_table(
         "api_keys",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("tenant_id", sa.Text(), nullable=False),
