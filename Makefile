@@ -66,6 +66,10 @@ docs: $(INSTALLED)  ## Build docs/_build/html; a warning is an error.
 modules: $(INSTALLED)  ## Rewrite the list of modules in docs/explanation/architecture.md.
 	$(BIN)/python docs/modules.py
 
+.PHONY: devices
+devices: $(INSTALLED)  ## Redraw the catalogue's devices for docs/reference/devices.md.
+	$(BIN)/python docs/devices.py
+
 .PHONY: bench
 bench: $(INSTALLED)  ## Print the figures that docs/benchmarks.md describes.
 	for name in imports latency throughput; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json; done

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from qpu_backend.config import DeviceSection
 from qpu_backend.domain.pricing import PriceBook
 from qpu_backend.domain.tenancy import PrincipalId, Role, SystemScope, TenantId, TenantScope
 from qpu_backend.engines.catalogue import read_device
@@ -19,9 +21,11 @@ from qpu_backend.engines.invalid_circuit import DecodingUnavailable
 from qpu_backend.http.app import create_app
 from qpu_backend.http.auth import Authenticator
 from qpu_backend.http.door import Door
+from qpu_backend.physics.device import Crosstalk
 from qpu_backend.pipeline.administration import Administration
 from qpu_backend.pipeline.admission import Admission
 from qpu_backend.pipeline.analysis import REMEMBERED_BYTES, Analyst
+from qpu_backend.pipeline.calibration import Calibration
 from qpu_backend.pipeline.cancellation import Cancellation
 from qpu_backend.pipeline.clocks import SystemClock, WallClock
 from qpu_backend.pipeline.dispatch import Dispatcher
@@ -29,11 +33,15 @@ from qpu_backend.pipeline.execution import Execution
 from qpu_backend.pipeline.fleet import DevicePolicy, Fleet
 from qpu_backend.pipeline.lease import DeviceLease
 from qpu_backend.pipeline.notices import NoticeBoard
+from qpu_backend.pipeline.predicting import Predictor
+from qpu_backend.pipeline.profiling import Profiler
 from qpu_backend.pipeline.recent import Recent
 from qpu_backend.pipeline.recovery import Retrier
+from qpu_backend.pipeline.replays import Replays
 from qpu_backend.pipeline.settlement import Settler
-from qpu_backend.stores import blobs, devices, money, snapshots
+from qpu_backend.stores import blobs, calibrations, devices, money, snapshots
 from qpu_backend.stores.database import Database
+from qpu_backend.stores.ids import new_id
 from qpu_backend.stores.migrations.history import migrate
 from qpu_backend.telemetry.logs import logger
 from qpu_backend.telemetry.metrics import Metrics
@@ -43,8 +51,9 @@ from qpu_sdk.wire.models import QPY_VERSION_READ
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Executor
+    from pathlib import Path
 
-    from qpu_backend.config import DeviceSection, ServiceConfig
+    from qpu_backend.config import ServiceConfig
     from qpu_backend.domain.programs import Program
     from qpu_backend.physics.device import DeviceModel
     from qpu_backend.physics.snapshot import Snapshot
@@ -62,15 +71,26 @@ def open_database(config: ServiceConfig, *, durable: bool = True) -> Database:
 
 def read_pepper(config: ServiceConfig) -> bytes:
     """The secret under which API keys are hashed; made once, readable by the service alone."""
-    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(config.pepper_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return config.pepper_file.read_bytes()
-    with os.fdopen(descriptor, "wb") as file:
-        pepper = secrets.token_bytes(32)
-        file.write(pepper)
-    return pepper
+    return _secret(config.pepper_file)
+
+
+def read_drift_secret(config: ServiceConfig) -> bytes:
+    """What the hidden course of every device follows from: as configured, or made once as the pepper is."""
+    return _secret(config.drift_seed_file) if config.drift_seed is None else config.drift_seed.encode()
+
+
+def _secret(file: Path) -> bytes:
+    """32 random bytes, the same ones for every process that ever asks."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not file.exists():
+        draft = file.with_name(f"{file.name}.{new_id('draft')}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(secrets.token_bytes(32))
+        with suppress(FileExistsError):  # another process was faster: its secret counts
+            os.link(draft, file)
+        draft.unlink()
+    return file.read_bytes()
 
 
 class Service:
@@ -81,6 +101,7 @@ class Service:
         *,
         database: Database,
         administration: Administration,
+        calibration: Calibration,
         door: Door,
         settler: Settler,
         dispatchers: Mapping[str, Dispatcher],
@@ -90,6 +111,7 @@ class Service:
     ) -> None:
         self.database = database
         self.administration = administration
+        self.calibration = calibration
         self.door = door
         self.app = create_app(door)
         self.dispatchers = dispatchers
@@ -121,7 +143,7 @@ class Service:
         drained = [dispatcher.stop() for dispatcher in self.dispatchers.values()]
         self._retrier.stop()
         self._settler.stop()
-        self._executor.shutdown(cancel_futures=not all(drained))
+        self._executor.shutdown(cancel_futures=not all(drained) or self.door.replays.busy)
         self._decoding.close()
         self.database.close()
         self._log.info("service_stopped")
@@ -146,12 +168,7 @@ def build(
 
     limits = config.limits.published()
     notices, metrics = NoticeBoard(), Metrics()
-    fleet = Fleet(
-        {name: (model, policy) for name, (model, policy, _) in models.items()},
-        max_clbits=limits.max_clbits,
-        max_operations=limits.max_operations,
-        max_simulated_qubits=limits.max_simulated_qubits,
-    )
+    fleet = _fleet(config, {name: (model, policy) for name, (model, policy, _) in models.items()})
     decoding = DecodingPool(
         config.decoders,
         DecodingLimits(
@@ -165,6 +182,7 @@ def build(
     recent_programs: Recent[str, Program] = Recent(REMEMBERED_BYTES)
     executor = executor or local_executor(config.workers)
     execution = Execution(executor, config.workers)
+    profiler = Profiler(executor, config.workers)
     dispatchers: dict[str, Dispatcher] = {}
     retrier = Retrier(database, SYSTEM, clock, notices, dispatchers)
     settler = Settler(
@@ -189,19 +207,24 @@ def build(
             metrics=metrics,
             max_inflight=config.max_inflight,
             programs=recent_programs,
+            profile=profiler,
         )
+    analyst = Analyst(decoding, limits, recent_programs)
     door = Door(
         database=database,
         fleet=fleet,
         admission=Admission(
             database=database,
             fleet=fleet,
-            analyst=Analyst(decoding, limits, recent_programs),
+            analyst=analyst,
+            limits=limits,
             clock=clock,
             notices=notices,
             metrics=metrics,
         ),
         cancellation=Cancellation(database, SYSTEM, notices, clock),
+        replays=Replays(database, executor, at_once=max(1, config.workers // 2)),
+        predictor=Predictor(database, fleet, analyst),
         authenticator=Authenticator(database, clock, pepper),
         notices=notices,
         clock=clock,
@@ -215,6 +238,7 @@ def build(
     return Service(
         database=database,
         administration=Administration(database, SYSTEM, pepper, clock),
+        calibration=Calibration(database, SYSTEM, fleet, clock),
         door=door,
         settler=settler,
         dispatchers=dispatchers,
@@ -224,6 +248,17 @@ def build(
     )
 
 
+def open_calibration(config: ServiceConfig, database: Database, device_id: str) -> Calibration:
+    """For a command beside a service or without one: the device with the options the service was last started with."""
+    with database.read() as connection:
+        row = devices.read_device(connection, device_id)
+    models: dict[str, tuple[DeviceModel, DevicePolicy]] = {}
+    if row is not None:
+        options = {name: value for name, value in row.model.items() if name in DeviceSection.model_fields}
+        models[device_id] = _model(device_id, DeviceSection.model_validate(options))[:2]
+    return Calibration(database, SYSTEM, _fleet(config, models), SystemClock())
+
+
 def tenant_scope(tenant_id: str, principal_id: str, role: Role = Role.MEMBER) -> TenantScope:
     """A scope for the service's own tools and tests; requests get theirs from ``http/auth.py``."""
     return TenantScope(TenantId(tenant_id), PrincipalId(principal_id), role)
@@ -231,11 +266,29 @@ def tenant_scope(tenant_id: str, principal_id: str, role: Role = Role.MEMBER) ->
 
 def _model(name: str, section: DeviceSection) -> tuple[DeviceModel, DevicePolicy, Snapshot]:
     model, snapshot = read_device(name)
-    conditional = replace(
-        model.crosstalk.conditional, enabled=section.conditional_errors, scale=section.conditional_scale
+    physics, asked = model.crosstalk, section.crosstalk
+    crosstalk = Crosstalk(
+        conditional=replace(physics.conditional, enabled=asked.conditional > 0, scale=asked.conditional),
+        zz=replace(physics.zz, enabled=asked.zz > 0, scale=asked.zz),
+        drive=replace(physics.drive, enabled=asked.drive > 0, scale=asked.drive),
+        readout=replace(physics.readout, enabled=asked.readout > 0, scale=asked.readout),
+        reset=replace(physics.reset, enabled=asked.reset > 0, scale=asked.reset),
     )
-    model = replace(model, crosstalk=replace(model.crosstalk, conditional=conditional))
-    return model, DevicePolicy(section.buffer, section.stretch, section.batch_jobs), snapshot
+    model = replace(model, crosstalk=crosstalk)
+    policy = DevicePolicy(
+        section.buffer, section.stretch, section.batch_jobs, drift=section.drift, drift_scale=section.drift_scale
+    )
+    return model, policy, snapshot
+
+
+def _fleet(config: ServiceConfig, models: Mapping[str, tuple[DeviceModel, DevicePolicy]]) -> Fleet:
+    return Fleet(
+        models,
+        max_clbits=config.limits.max_clbits,
+        max_operations=config.limits.max_operations,
+        max_simulated_qubits=config.limits.max_simulated_qubits,
+        drift_secret=read_drift_secret(config),
+    )
 
 
 def _publish(
@@ -254,11 +307,14 @@ def _publish(
         if money.read_price_book(connection, book.id) is None:
             money.ensure_price_book(connection, SYSTEM, book, valid_from_us=0)
         for name, (_, snapshot) in models.items():
-            row = devices.ensure_device(connection, SYSTEM, name, config.devices[name].model_dump(mode="json"))
+            options = config.devices[name].model_dump(mode="json")
+            row = devices.ensure_device(connection, SYSTEM, name, options)
+            if row.model != options:
+                devices.set_model(connection, SYSTEM, name, options)
             if row.snapshot_id is not None:
                 continue
             (sha,) = blobs.put_blobs(connection, [pack(snapshot.to_document())])
-            snapshots.publish_snapshot(
+            published = snapshots.publish_snapshot(
                 connection,
                 SYSTEM,
                 device_id=name,
@@ -267,3 +323,5 @@ def _publish(
                 device_time_us=row.device_time_us,
                 blob_sha=sha,
             )
+            first = calibrations.CalibrationRow(name, row.device_time_us, 0, now_us, published.id)
+            calibrations.record_calibration(connection, SYSTEM, first)

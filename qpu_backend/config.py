@@ -7,13 +7,31 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from qpu_sdk.wire.models import Limits
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CrosstalkSection(_Section):
+    """Strength of each mechanism: 1 as published or typical, 0 switches it off.
+
+    Attributes:
+        conditional: C1, two-qubit gates beside certain others; multiplies every ``ρ − 1``.
+        zz: C2, static ZZ, inside a region too; multiplies every ζ.
+        drive: C3, pulses seen by qubits near them; multiplies the spilled amplitude.
+        readout: C4, qubits read together in one group.
+        reset: C5, what the shot before has left.
+    """
+
+    conditional: float = Field(default=1.0, ge=0)
+    zz: float = Field(default=1.0, ge=0)
+    drive: float = Field(default=1.0, ge=0)
+    readout: float = Field(default=1.0, ge=0)
+    reset: float = Field(default=1.0, ge=0)
 
 
 class DeviceSection(_Section):
@@ -23,15 +41,24 @@ class DeviceSection(_Section):
         buffer: idle qubits kept around every region. 1 suits fixed couplers (Eagle), 0 tunable ones (Heron).
         stretch: a neighbour may last this fraction longer than the job that heads the batch.
         batch_jobs: at most so many jobs share a batch.
-        conditional_errors: switch of crosstalk C1, conditional two-qubit errors from co-tenants.
-        conditional_scale: multiplies every ``ρ − 1``.
+        crosstalk: what circuits do to each other, and how strongly; ``false`` switches all of it off.
+        drift: whether the device changes between calibrations; without, it is its first snapshot for ever.
+        drift_scale: multiplies how far it does.
     """
 
     buffer: Literal[0, 1] = 1
     stretch: float = Field(default=0.5, ge=0)
     batch_jobs: int = Field(default=40, ge=1, le=64)
-    conditional_errors: bool = True
-    conditional_scale: float = Field(default=1.0, ge=0)
+    crosstalk: CrosstalkSection = CrosstalkSection()
+    drift: bool = True
+    drift_scale: float = Field(default=1.0, ge=0, le=10)
+
+    @field_validator("crosstalk", mode="before")
+    @classmethod
+    def _all_or_nothing(cls, value: object) -> object:
+        if isinstance(value, bool):
+            return dict.fromkeys(CrosstalkSection.model_fields, float(value))
+        return value
 
 
 class LimitsSection(_Section):
@@ -73,6 +100,8 @@ class ServiceConfig(_Section):
         decoders: processes that decode client bytes.
         max_inflight: batches of one device that may be simulated at the same time.
         heartbeat_s: how often a silent event stream says that it is alive.
+        drift_seed: what the hidden course of the devices follows from, for experiments that must repeat. By default a
+            secret, made at the first start and kept in ``data``: who knows it knows the truth.
     """
 
     version: Literal[1] = 1
@@ -85,6 +114,7 @@ class ServiceConfig(_Section):
     max_inflight: int = Field(default=2, ge=1, le=16)
     heartbeat_s: float = Field(default=15.0, ge=1, le=40)  # clients give a silent stream up after 45 s
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    drift_seed: str | None = Field(default=None, min_length=1, repr=False)
     devices: dict[str, DeviceSection] = {"eagle127": DeviceSection()}
     limits: LimitsSection = LimitsSection()
     prices: PriceSection = PriceSection()
@@ -96,6 +126,10 @@ class ServiceConfig(_Section):
     @property
     def pepper_file(self) -> Path:
         return self.data / "pepper"
+
+    @property
+    def drift_seed_file(self) -> Path:
+        return self.data / "drift_seed"
 
 
 _ENVIRONMENT = ("data", "database", "host", "port", "workers", "decoders", "log_level")

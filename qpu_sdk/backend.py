@@ -23,12 +23,15 @@ from qpu_sdk.connection import OfThisProcess
 from qpu_sdk.errors import InvalidRequestError, NotFoundError
 from qpu_sdk.job import QPUJob
 from qpu_sdk.options import ExecutionOptions, RunOptions
+from qpu_sdk.readout import Discriminator
 from qpu_sdk.target import build_target
-from qpu_sdk.validation import CircuitRules, as_list, check_measured
+from qpu_sdk.validation import CircuitRules, as_list, check_measured, check_no_branches
 from qpu_sdk.wire.answers import PubOnClient, circuit_header
 from qpu_sdk.wire.circuits import encode_circuits
 from qpu_sdk.wire.models import BackendDocument, BackendStatus, CalibrationList, JobRequest, ProgramKind, Pub
 from qpu_sdk.wire.paths import quoted
+from qpu_sdk.wire.predictions import PredictionList, PredictionRequest
+from qpu_sdk.wire.results import BYTES_OF_A_POINT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
     from qpu_sdk.connection import Connection
     from qpu_sdk.wire.models import CircuitPayload
+    from qpu_sdk.wire.predictions import CircuitPrediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class BackendConfiguration:
     dt: float
     default_rep_delay: float
     rep_delay_range: tuple[float, float]
-    meas_levels: tuple[int, ...] = (2,)
+    meas_levels: tuple[int, ...] = (1, 2)
     simulator: bool = False
     local: bool = False
     memory: bool = True
@@ -88,7 +92,8 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
         self._rules: CircuitRules | None = None
 
     def __repr__(self) -> str:
-        return f"<QPUBackend {self.name!r}: {self.num_qubits} qubits, calibration {self.calibration_id}>"
+        calibrated = f"{self.calibration_id} of {self._document.calibrated_at:%Y-%m-%d %H:%M} UTC"
+        return f"<QPUBackend {self.name!r}: {self.num_qubits} qubits, calibration {calibrated}>"
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         """A backend with its own options on the same connection: tools copy backends to change options."""
@@ -155,7 +160,7 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
     # --- how it is doing -------------------------------------------------------------------------------------------
 
     def status(self) -> BackendStatus:
-        """Whether it takes jobs and how many are waiting, now."""
+        """Whether it takes jobs, how many are waiting, and how old its newest calibration is, now."""
         return self._connection.transport.get(self._path("/status"), BackendStatus)
 
     def refresh(self) -> bool:
@@ -174,13 +179,17 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
         return changed
 
     def properties(self, when: datetime | None = None) -> BackendDocument:
-        """Topology and calibration as they were published at ``when`` (aware; ``None``: what ``target`` shows).
+        """Topology and calibration as they were published at ``when``.
+
+        Args:
+            when: a time; of this machine's zone where it names none. ``None`` for what ``target`` shows.
 
         Raises:
             NotFoundError: no calibration is that old.
         """
         if when is None:
             return self._document
+        when = when.astimezone()
         before: int | None = None
         while True:  # newest first, page by page
             page = self._connection.transport.get(
@@ -195,12 +204,26 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
             before = page[-1].number
 
     def target_history(self, when: datetime) -> Target:
-        """The ``Target`` as it was at ``when``.
+        """The ``Target`` as it was at ``when``: of the newest calibration that had been published then.
 
         Raises:
             NotFoundError: no calibration is that old.
         """
         return build_target(self.properties(when))
+
+    def discriminator(self, qubit: int) -> Discriminator:
+        """What makes bits of a qubit's IQ points (``meas_level=1``), as calibrated.
+
+        Args:
+            qubit: of this backend.
+
+        Raises:
+            NotFoundError: there is no such qubit, it is unusable, or the service does not tell.
+        """
+        calibration = self._document.qubits[qubit] if 0 <= qubit < self._document.num_qubits else None
+        if calibration is None or calibration.readout is None:
+            raise NotFoundError(f"{self.name} has no discriminator of qubit {qubit}")
+        return Discriminator.of(calibration.readout)
 
     # --- running ---------------------------------------------------------------------------------------------------
 
@@ -226,12 +249,36 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
         self.rules.check_circuits(circuits, parametric=False)
         check_measured(circuits)
         self.rules.check_shots(chosen.shots, "shots")
-        result_bytes = chosen.shots * sum((circuit.num_clbits + 7) // 8 for circuit in circuits)
-        self.rules.check_size(len(circuits), result_bytes)
+        if chosen.meas_level == 1:
+            check_no_branches(circuits)
+            num_points = chosen.shots * sum(circuit.num_clbits for circuit in circuits)
+            self.rules.check_size(len(circuits), BYTES_OF_A_POINT * num_points, of="the IQ points of all shots")
+        else:
+            result_bytes = chosen.shots * sum((circuit.num_clbits + 7) // 8 for circuit in circuits)
+            self.rules.check_size(len(circuits), result_bytes)
         pubs = [Pub(circuit=index, shots=int(chosen.shots)) for index in range(len(circuits))]
         kept = [PubOnClient(metadata=circuit.metadata, header=circuit_header(circuit)) for circuit in circuits]
         payload = self.encode(circuits)
         return self.submit(ProgramKind.CIRCUITS, payload, pubs, kept, chosen, memory=chosen.memory)
+
+    def predict_success(self, circuits: QuantumCircuit | Sequence[QuantumCircuit]) -> list[CircuitPrediction]:
+        """What circuits may be expected to do here, before they are sent: free, and nothing is stored.
+
+        It follows from the calibration of now, on the qubits that the circuits name; on a virtual backend, on the
+        region where they would run together if nobody else were on the chip. ``success`` estimates the probability
+        that a shot comes out right, and the other fields are its parts, −ln of what each cause leaves. Parameters may
+        be free.
+
+        Args:
+            circuits: one or several, transpiled for this backend.
+
+        Raises:
+            InvalidRequestError: before anything is sent, or by the service; see :mod:`qpu_sdk.errors`.
+        """
+        several = as_list(circuits, "circuit", "circuits")
+        self.rules.check_circuits(several, parametric=True)
+        request = PredictionRequest(circuits=self.encode(several)).model_dump_json().encode()
+        return self._connection.transport.post(self._path("/predict"), PredictionList, request).predictions
 
     def encode(self, circuits: Sequence[QuantumCircuit]) -> CircuitPayload:
         """Circuits as the service reads them."""

@@ -84,10 +84,18 @@ def backends(profile: Profile = "default") -> None:
     """List the backends you may use."""
     with QPUProvider(profile=profile) as provider:
         rows = [
-            (s.name, str(s.kind), s.num_qubits, s.status_msg, s.pending_jobs, s.calibration_id)
+            (
+                s.name,
+                str(s.kind),
+                s.num_qubits,
+                s.status_msg,
+                s.pending_jobs,
+                s.calibration_id,
+                _age(s.calibration_age_s),
+            )
             for s in provider.summaries()
         ]
-    _table(("name", "kind", "qubits", "status", "waiting", "calibration"), rows)
+    _table(("name", "kind", "qubits", "status", "waiting", "calibration", "age"), rows)
 
 
 @app.command()
@@ -179,6 +187,14 @@ def version(profile: Profile = "default") -> None:
             _out.print(f"service {provider.version().version}")
     except QPUError as error:
         _out.print(f"service: {error.message}", style="dim")
+
+
+def _age(seconds: float | None) -> str:
+    """Of device time, short."""
+    if seconds is None:
+        return ""
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} d"
 
 
 def _print_counts(job: QPUJob) -> None:

@@ -159,7 +159,7 @@ def backend_html(document: BackendDocument) -> str:
         "basis": " ".join(document.basis_gates),
         "two-qubit error (median)": f"{gates[len(gates) // 2]:.2e}" if gates else "none",
         "readout error (median)": f"{readout[len(readout) // 2]:.2e}" if readout else "none",
-        "calibration": document.calibration_id,
+        "calibration": f"{document.calibration_id}, {document.calibrated_at:%Y-%m-%d %H:%M} UTC",
     }
     return _table(document.name, facts) + _svg(document)
 

@@ -28,6 +28,7 @@
     │   └── CalibrationDriftedError     "calibration_drifted"
     └── QPUJobError                     also JobError
         ├── JobNotDoneError             "job_not_done"
+        ├── ReplayNotDoneError          "replay_not_done"
         ├── JobFailedError              "job_failed"
         ├── JobCancelledError           "job_cancelled"
         ├── IllegalTransitionError      "illegal_transition": the job is in no state for this
@@ -236,6 +237,13 @@ class JobNotDoneError(QPUJobError):
     retryable = True
 
 
+class ReplayNotDoneError(QPUJobError):
+    """The replay is still being computed."""
+
+    code = "replay_not_done"
+    retryable = True
+
+
 class JobFailedError(QPUJobError):
     """The job failed; it is not billed."""
 
@@ -281,6 +289,7 @@ _NAMED_BY_CODE: tuple[type[QPUError], ...] = (
     CostCapExceededError,
     CalibrationDriftedError,
     JobNotDoneError,
+    ReplayNotDoneError,
     JobFailedError,
     JobCancelledError,
     IllegalTransitionError,

@@ -20,6 +20,8 @@ from qpu_sdk.errors import (
     NotFoundError,
     ProtocolError,
     QPUJobError,
+    QPUJobTimeoutError,
+    ReplayNotDoneError,
 )
 from qpu_sdk.wire.answers import to_estimator_result, to_result, to_sampler_result
 from qpu_sdk.wire.codec import digest
@@ -29,12 +31,13 @@ from qpu_sdk.wire.models import (
     EventPage,
     JobDocument,
     JobState,
-    MeteringRecord,
     ProgramKind,
     WaitReason,
 )
 from qpu_sdk.wire.paths import quoted
+from qpu_sdk.wire.replays import ReplayRequest
 from qpu_sdk.wire.results import decode_result
+from qpu_sdk.wire.usage import MeteringRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
     from qpu_sdk.wire.answers import PubOnClient
     from qpu_sdk.wire.models import JobEvent
 
+_REPLAY_S: Final = 20.0
+"""How long one request for a replay is held."""
 _PROMPT_S: Final = 10.0
 """How long a result is asked for with one held request; a job that takes longer is waited for with all others."""
 
@@ -246,9 +251,50 @@ class QPUJob(OfThisProcess, JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright
             left_s = None if timeout is None else max(0.0, timeout - (time.monotonic() - asked_at))
             self.wait_for_final_state(left_s)
             body, etag = self._get_result()
+        self._check_intact(body, etag)
+        return body
+
+    def _check_intact(self, body: bytes, etag: str | None) -> None:
         if etag is not None and etag != digest(body):
             raise ProtocolError(f"the result of {self._document.id} was damaged on its way: SHA-256 and ETag differ")
-        return body
+
+    def replay(self, *, alone: bool = False, timeout: float | None = None) -> Any:
+        """Run the job's record once more, free and without device time: what did sharing the chip cost?
+
+        The record is what was executed: circuits in place, seeds, the device as it was, and what neighbours did. The
+        result's metadata has ``replay``: with ``exact`` the service computed it with the software that computed the
+        result, and the same shots come out; without, only their statistics can be compared.
+
+        Args:
+            alone: leave the neighbours out: what the job would have measured without them, with the same seed.
+            timeout: in s; ``None`` waits for ever, for the job as well.
+
+        Returns:
+            The same as :meth:`result`.
+
+        Raises:
+            JobFailedError: the job failed.
+            JobCancelledError: it was cancelled.
+            QPUJobTimeoutError: the time is over; asked for again, the replay goes on where it is.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self.wait_for_final_state(timeout)
+        request = ReplayRequest(alone=alone).model_dump_json().encode()
+        while True:
+            left_s = _REPLAY_S if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                body, etag = self._connection.transport.post_for_bytes(
+                    self._path("/replay"), RESULT_MEDIA_TYPE, request, wait_s=min(left_s, _REPLAY_S)
+                )
+            except (JobFailedError, JobCancelledError):
+                raise self._failure() from None
+            except ReplayNotDoneError as error:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise QPUJobTimeoutError(f"no replay of {self._document.id} within {timeout} s") from error
+                time.sleep(min(left_s, error.retry_after_s or 0.0))
+                continue
+            self._check_intact(body, etag)
+            return self._decoded(body)
 
     def _get_result(self, *, wait_s: float = 0.0) -> tuple[bytes, str | None]:
         try:

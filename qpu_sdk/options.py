@@ -25,7 +25,8 @@ class ExecutionOptions(Mapping[str, Any]):
         rep_delay: idle time before each shot in s; ``None`` is the backend's default.
         init_qubits: reset the qubits before each shot.
         isolation: ``shared`` or ``exclusive``: whether other tenants may use the chip at the same time.
-        drift_policy: if calibrated again since transpiling: ``warn``, ``pin`` the old calibration, or ``refuse``.
+        drift_policy: if calibrated again since transpiling: ``warn``; ``pin``, be checked and reported against the old
+            calibration as long as all gates are still there; or ``refuse``.
         max_cost_micro: refuse the job if it costs more, in micro-credits.
         job_tags: up to 16 words to find the job by.
         idempotency_key: name of the submission; two with the same name are one job. ``None`` draws one.
@@ -96,14 +97,22 @@ class RunOptions(ExecutionOptions):
     Attributes:
         shots: repetitions of each circuit.
         memory: also give every single shot.
-        meas_level: 2 (classified bits).
-        meas_return: ``single``.
+        meas_level: 2 (classified bits) or 1 (IQ points, which a discriminator makes bits of).
+        meas_return: at level 1, the points of every shot (``single``) or their mean (``avg``, Qiskit's default).
     """
 
     shots: int = 1024
     memory: bool = False
     meas_level: int = 2
-    meas_return: str = "single"
+    meas_return: str = "avg"
+
+    def wire(self, *, memory: bool = False) -> JobOptions:
+        """What of it the service is told per job."""
+        shared = ExecutionOptions.wire(self, memory=memory)
+        if self.meas_level == 2:
+            return shared
+        meas_return = "avg" if self.meas_return == "avg" else "single"  # of Qiskit's enumeration, too
+        return shared.model_copy(update={"meas_level": 1, "meas_return": meas_return})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,7 +168,7 @@ _CHECKS: Final[dict[str, Callable[[Any], bool]]] = {
     ),
     "shots": lambda v: _is_integer(v, 1),
     "memory": lambda v: isinstance(v, bool),
-    "meas_level": lambda v: v == 2,
+    "meas_level": lambda v: _is_integer(v, 1) and int(v) <= 2,
     "meas_return": lambda v: v in {"single", "avg"},
     "default_shots": lambda v: _is_integer(v, 1),
     "default_precision": lambda v: _is_number(v) and v > 0,
@@ -175,7 +184,7 @@ _MEANING: Final = {
     "idempotency_key": "printable ASCII, 1 to 128 characters, or None",
     "shots": "an integer, 1 or more",
     "memory": "True or False",
-    "meas_level": "the service returns classified bits, level 2; kerneled and raw signals (1 and 0) do not exist yet",
+    "meas_level": "2 (classified bits) or 1 (kerneled IQ points); raw signals (0) do not exist here",
     "meas_return": "'single' or 'avg'",
     "default_shots": "an integer, 1 or more",
     "default_precision": "a number above 0",

@@ -58,6 +58,14 @@ class EmbeddedService(Protocol):
         """Make a tenant and return a token of it."""
         ...
 
+    def calibrate(self, device: str) -> bool:
+        """Calibrate a device now; whether it succeeded."""
+        ...
+
+    def pass_time(self, device: str, *, hours: float) -> None:
+        """Let a device idle for so many hours of its own time."""
+        ...
+
     def close(self) -> None:
         """Stop the service; what was started without a path is removed."""
         ...

@@ -45,6 +45,8 @@ _NOT_FOUND: Final = 404
 _ENDED: Final = (
     "; if it was an embedded service, the process that ran it has ended: open it again with QPUProvider.embedded(path)"
 )
+_NOT_DONE: Final = frozenset({"job_not_done", "replay_not_done"})
+"""What whoever asked knows better how to wait for."""
 _LOCAL: Final = "http://localhost"
 """What a service at a socket is called."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -119,8 +121,13 @@ class Transport:
         """GET bytes and their ETag (without quotes). ``wait_s``: how long the service may hold the answer back."""
         headers = {"Accept": f"{media_type}, application/problem+json"}
         response = self._send("GET", path, params={"wait": wait_s or None}, headers=headers, wait_s=wait_s)
-        etag = response.headers.get("ETag")
-        return response.content, None if etag is None else etag.removeprefix("W/").strip('"')
+        return response.content, _etag(response)
+
+    def post_for_bytes(self, path: str, media_type: str, body: bytes, *, wait_s: float) -> tuple[bytes, str | None]:
+        """POST JSON for bytes and their ETag (without quotes); it changes nothing, so it may be repeated."""
+        headers = {"Accept": f"{media_type}, application/problem+json", "Content-Type": "application/json"}
+        response = self._send("POST", path, params={"wait": wait_s}, content=body, headers=headers, wait_s=wait_s)
+        return response.content, _etag(response)
 
     def post(
         self, path: str, model: type[DocumentT], body: bytes = b"", *, idempotency_key: str | None = None
@@ -219,7 +226,7 @@ class Transport:
         )
 
     def _worth_repeating(self, error: BaseException) -> bool:
-        if not isinstance(error, QPUError) or not error.retryable or error.code == "job_not_done":
+        if not isinstance(error, QPUError) or not error.retryable or error.code in _NOT_DONE:
             return False
         too_long = error.retry_after_s is not None and error.retry_after_s > self.patience.longest_delay_s
         return not too_long and self._budget.spend()
@@ -324,6 +331,12 @@ def _parsed(response: httpx.Response, model: type[DocumentT]) -> DocumentT:
             status_code=response.status_code,
             request_id=response.headers.get(REQUEST_ID_HEADER),
         ) from error
+
+
+def _etag(response: httpx.Response) -> str | None:
+    """Without quotes."""
+    etag = response.headers.get("ETag")
+    return None if etag is None else etag.removeprefix("W/").strip('"')
 
 
 def _failure(response: httpx.Response, url: str, key: str | None) -> QPUError:

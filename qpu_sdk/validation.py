@@ -107,8 +107,8 @@ class CircuitRules:
         if not 1 <= shots <= self.max_shots:
             raise LimitExceededError(f"{shots} shots; {self.backend} takes 1 to {self.max_shots}", field=field)
 
-    def check_size(self, executions: int, result_bytes: int) -> None:
-        """Executions (circuits times bindings) and the size of their result are within the limits."""
+    def check_size(self, executions: int, result_bytes: int, *, of: str = "the result") -> None:
+        """Executions (circuits times bindings) and the size of what they measure are within the limits."""
         if executions > self.limits.max_executions:
             raise LimitExceededError(
                 f"{executions} executions (circuits times bindings); the limit is {self.limits.max_executions}",
@@ -116,7 +116,7 @@ class CircuitRules:
             )
         if result_bytes > self.limits.max_result_bytes:
             raise LimitExceededError(
-                f"the result would have {result_bytes} bytes; the limit is {self.limits.max_result_bytes}", field="pubs"
+                f"{of} would have {result_bytes} bytes; the limit is {self.limits.max_result_bytes}", field="pubs"
             )
 
     def _check_circuit(self, circuit: QuantumCircuit, field: str, *, parametric: bool) -> None:
@@ -208,6 +208,16 @@ def check_measured(circuits: Sequence[QuantumCircuit]) -> None:
             raise InvalidCircuitError(
                 f"circuits[{index}] measures nothing, so it has no counts: add measurements, e.g. measure_all()",
                 field=f"circuits[{index}]",
+            )
+
+
+def check_no_branches(circuits: Sequence[QuantumCircuit]) -> None:
+    """IQ points are all there is at measurement level 1: nothing can depend on a bit."""
+    for index, circuit in enumerate(circuits):
+        if circuit.has_control_flow_op():
+            raise InvalidRequestError(
+                f"circuits[{index}] branches on bits, and at meas_level=1 there are none: run it at meas_level=2",
+                field="meas_level",
             )
 
 

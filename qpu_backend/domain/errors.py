@@ -139,18 +139,26 @@ class CostCapExceeded(RequestRefused):
 
 
 class CalibrationDrifted(RequestRefused):
-    """The device has been calibrated since the circuits were transpiled, and the request said to refuse then."""
+    """The device has been calibrated since the circuits were transpiled, and the request minds.
+
+    Attributes:
+        transpiled: the calibration the circuits were transpiled against.
+        current: the one of now.
+        reason: why it could not be pinned to its own calibration, if it asked for that.
+    """
 
     code = "calibration_drifted"
     field = "calibration_id"
 
-    def __init__(self, *, transpiled: str, current: str) -> None:
+    def __init__(self, *, transpiled: str, current: str, reason: str | None = None) -> None:
+        but = "" if reason is None else f", and the job cannot be pinned to the former: {reason}"
         super().__init__(
-            f"the circuits were transpiled against calibration {transpiled} and the device is at {current} now; "
+            f"the circuits were transpiled against calibration {transpiled} and the device is at {current} now{but}; "
             "transpile again, or submit with drift_policy='warn'"
         )
         self.transpiled = transpiled
         self.current = current
+        self.reason = reason
 
 
 class IdempotencyConflict(RequestRefused):

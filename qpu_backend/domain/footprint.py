@@ -30,6 +30,8 @@ class Footprint:
         idle_ns: time spent idle between first use and the end, one entry for each of ``qubits``.
         needs: the executions in order, run-length encoded.
         rep_delay_ns: the job's own repetition delay, or ``None`` for the device's.
+        zz_areas: how much static ZZ on each coupled pair of backend qubits would cost it, in ns²; see
+            :func:`qpu_backend.physics.exposure.zz_area`. Only where the job is placed by choice.
         simulation_us: processor time that simulating it is expected to take; 0 where nothing is simulated. It costs the
             tenant nothing and the chip nothing: it only keeps long simulations from holding up short ones.
 
@@ -46,6 +48,7 @@ class Footprint:
     needs: tuple[Need, ...]
     rep_delay_ns: int | None = None
     simulation_us: int = 0
+    zz_areas: tuple[tuple[tuple[int, int], float], ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.qubits) == len(self.sx_counts) == len(self.idle_ns):
@@ -82,6 +85,7 @@ class Footprint:
             "needs": [list(need) for need in self.needs],
             "rep_delay_ns": self.rep_delay_ns,
             "simulation_us": self.simulation_us,
+            "zz_areas": [[a, b, area] for (a, b), area in self.zz_areas],
         }
 
     @classmethod
@@ -103,4 +107,5 @@ class Footprint:
             needs=tuple(Need(*need) for need in document["needs"]),
             rep_delay_ns=document["rep_delay_ns"],
             simulation_us=document["simulation_us"],
+            zz_areas=tuple(((a, b), area) for a, b, area in document.get("zz_areas", ())),
         )

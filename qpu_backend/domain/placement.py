@@ -36,8 +36,8 @@ class EmbeddingTable:
     Attributes:
         regions: int16, shape ``(k, n)``: physical qubit of each position. Both directions of a line are rows.
         pairs: coupled positions ``(i, j)``, ``i < j``, one for each of the first rows of ``losses``.
-        losses: float64, shape ``(len(pairs) + 3n, k)``: −ln(1 − error) of a two-qubit gate on each pair, of an sx, of a
-            readout, and of 1 ns of idling on each position.
+        losses: float64, shape ``(2 · len(pairs) + 3n, k)``: −ln F of a two-qubit gate on each pair, of an sx, of a
+            readout, and of 1 ns of idling on each position, and of 1 ns² of static ZZ on each pair.
         region_words: uint64, shape ``(words, k)``: the region as a bit mask, least significant word first.
         closed_words: the same with the region's neighbours.
     """
@@ -59,6 +59,7 @@ class EmbeddingTable:
         sx_loss: NDArray[np.float64],
         readout_loss: NDArray[np.float64],
         idle_loss_per_ns: NDArray[np.float64],
+        zz_loss_per_ns2: NDArray[np.float64] | None = None,
     ) -> EmbeddingTable:
         """Build the table once per snapshot and shape.
 
@@ -70,7 +71,9 @@ class EmbeddingTable:
             sx_loss: shape ``(k, n)``.
             readout_loss: shape ``(k, n)``.
             idle_loss_per_ns: shape ``(k, n)``.
+            zz_loss_per_ns2: shape ``(k, len(pairs))``; ``None`` where there is no static ZZ.
         """
+        zz = np.zeros_like(edge_loss) if zz_loss_per_ns2 is None else zz_loss_per_ns2
         words = -(-topology.num_qubits // _WORD)
         single = np.zeros((topology.num_qubits, words), dtype=np.uint64)
         closed = np.zeros_like(single)
@@ -80,7 +83,7 @@ class EmbeddingTable:
         return cls(
             regions=regions,
             pairs=pairs,
-            losses=np.ascontiguousarray(np.hstack([edge_loss, sx_loss, readout_loss, idle_loss_per_ns]).T),
+            losses=np.ascontiguousarray(np.hstack([edge_loss, sx_loss, readout_loss, idle_loss_per_ns, zz]).T),
             region_words=np.ascontiguousarray(np.bitwise_or.reduce(single[regions], axis=1).T),
             closed_words=np.ascontiguousarray(np.bitwise_or.reduce(closed[regions], axis=1).T),
         )
@@ -93,7 +96,7 @@ class EmbeddingTable:
         )
 
     def score(self, footprint: Footprint) -> NDArray[np.float64]:
-        """Predicted −ln F of this job's circuits in each region, shape ``(k,)``, from isolated errors only."""
+        """Predicted −ln F of this job's circuits in each region, shape ``(k,)``, as if nobody were beside it."""
         n = self.regions.shape[1]
         counts = np.zeros(len(self.losses))
         edges = {pair: row for row, pair in enumerate(self.pairs)}
@@ -105,6 +108,8 @@ class EmbeddingTable:
             counts[idle + position] = idle_ns
         for position in footprint.measured:
             counts[readout + position] = 1
+        for (a, b), area in footprint.zz_areas:
+            counts[len(self.pairs) + 3 * n + edges[min(a, b), max(a, b)]] += area
         return np.einsum(
             "i,ij->j", counts, self.losses
         )  # not BLAS: its threads cost more than they bring, and order sums

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from qpu_backend.domain.fairshare import charge, virtual_time_after
 from qpu_backend.domain.placement import Floor
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from qpu_backend.domain.footprint import Footprint
     from qpu_backend.domain.placement import EmbeddingTable
     from qpu_backend.physics.topology import Topology
+
+
+PACKING: Final = 0.001
+"""Predicted loss (−ln F) that a job accepts to use up one qubit less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class DeviceView:
     stretch: float = 0.5
     max_jobs: int = 40
     window: int = 40
-    packing: float = 0.001
+    packing: float = PACKING
 
     def rep_delay_ns(self, footprint: Footprint) -> int:
         """Idle time before each shot of this job."""

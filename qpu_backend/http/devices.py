@@ -26,11 +26,13 @@ from qpu_sdk.wire.models import (
     CalibrationList,
     GateCalibration,
     QubitCalibration,
+    ReadoutClouds,
 )
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from qpu_backend.physics.readout import Clouds
     from qpu_backend.physics.snapshot import QubitProperties
     from qpu_backend.pipeline.fleet import Backend
 
@@ -65,6 +67,7 @@ def list_backends(door: AtDoor, _scope: ReadBackends) -> BackendList:
                         pending_jobs=status.pending_jobs,
                         operational=status.operational,
                         status_msg=status.status_msg,
+                        calibration_age_s=status.calibration_age_s,
                     )
                 )
     return BackendList(backends=summaries)
@@ -124,7 +127,7 @@ def describe_as_of(
         row = snapshots.read_snapshot(connection, calibration_id)
         if row is None or row.device_id != backend.device_id:
             raise NotFound("calibration", calibration_id)
-        then = door.fleet.backend_as_of(backend.name, door.fleet.calibrated_as_of(connection, row))
+        then = door.fleet.past_backend(connection, backend.name, row)
     return _document_response(door, then, if_none_match)
 
 
@@ -167,14 +170,16 @@ def backend_document(backend: Backend, max_shots: int, max_circuits: int) -> Bac
         calibrated_at=wall(backend.calibrated.row.published_at_us),
         device_time_us=backend.calibrated.row.device_time_us,
         source=model.source,
-        qubits=[None if qubit is None else _qubit(qubit) for qubit in snapshot.qubits],
+        qubits=[
+            None if qubit is None else _qubit(qubit, snapshot.clouds(q)) for q, qubit in enumerate(snapshot.qubits)
+        ],
         gates=gates,
         regions=None if backend.shape is None else backend.shape.regions,
         spread=None if backend.shape is None else backend.shape.spread,
     )
 
 
-def _qubit(qubit: QubitProperties) -> QubitCalibration:
+def _qubit(qubit: QubitProperties, clouds: Clouds) -> QubitCalibration:
     return QubitCalibration(
         t1_us=qubit.t1_us,
         t2_us=qubit.t2_us,
@@ -184,7 +189,18 @@ def _qubit(qubit: QubitProperties) -> QubitCalibration:
         prob_meas0_prep1=qubit.prob_meas0_prep1,
         readout_error=qubit.readout_error,
         readout_duration_ns=qubit.readout_duration_ns,
+        readout=ReadoutClouds(
+            axis=_iq(clouds.discriminator.axis),
+            threshold=clouds.discriminator.threshold,
+            centre_0=_iq(clouds.centre_0),
+            centre_1=_iq(clouds.centre_1),
+            sigma=clouds.discriminator.sigma,
+        ),
     )
+
+
+def _iq(point: complex) -> tuple[float, float]:
+    return point.real, point.imag
 
 
 def _gate_name(op: Op) -> str:
@@ -208,11 +224,14 @@ def _status(door: Door, connection: Connection, device_id: str, name: str | None
     row = devices.read_device(connection, device_id)
     if row is None:
         raise UnknownBackend(device_id)
+    calibration = door.fleet.refresh(connection, row).row
     return BackendStatus(
         name=name or device_id,
         operational=row.operational,
         status_msg=row.status_msg,
         pending_jobs=jobs.count_queued(connection, door.system, device_id),
-        calibration_id=row.snapshot_id or "",
+        calibration_id=calibration.id,
         device_time_us=row.device_time_us,
+        calibrated_at=wall(calibration.published_at_us),
+        calibration_age_s=(row.device_time_us - calibration.device_time_us) / 1e6,
     )

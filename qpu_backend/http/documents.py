@@ -12,11 +12,11 @@ from qpu_sdk.wire.models import (
     JobDocument,
     JobEvent,
     JobState,
-    MeteringRecord,
     ProgramKind,
     WaitReason,
 )
-from qpu_sdk.wire.results import ShotsOfPub, decode_result
+from qpu_sdk.wire.results import PointsOfPub, Register, ShotsOfPub, decode_result
+from qpu_sdk.wire.usage import MeteringRecord
 
 if TYPE_CHECKING:
     from qpu_backend.stores.batches import PlacedJob
@@ -61,7 +61,7 @@ def job_document(
         num_circuits=row.num_circuits,
         num_executions=row.num_executions,
         shots=row.shots,
-        calibration_id=snapshot_id or row.calibration_id,
+        calibration_id=row.calibration_id if _pinned(row) else snapshot_id or row.calibration_id,
         price_micro=row.price_micro,
         estimated_device_s=row.device_us / 1e6,
         idempotency_key=row.idempotency_key,
@@ -70,6 +70,10 @@ def job_document(
         waiting=waiting,
         replayed=replayed,
     )
+
+
+def _pinned(row: JobRow) -> bool:
+    return row.calibration_id is not None and row.options.get("drift_policy") == "pin"
 
 
 def event_document(row: EventRow) -> JobEvent:
@@ -109,16 +113,22 @@ def metering_record(row: JobRow, usage: UsageRow | None, placement: PlacedJob | 
 
 
 def result_as_json(body: bytes) -> dict[str, Any]:
-    """A result for clients without MessagePack: hex counts over all classical bits, or expectation values."""
+    """A result for clients without MessagePack: hex counts over all classical bits, IQ points or expectation values."""
     result = decode_result(body)
     pubs: list[dict[str, Any]] = []
     for pub in result.pubs:
         if isinstance(pub, ShotsOfPub):
-            registers = [{"name": register.name, "clbits": list(register.clbits)} for register in pub.registers]
-            pubs.append({"counts": [_hex_counts(bits) for bits in pub.bits], "registers": registers})
+            pubs.append({"counts": [_hex_counts(bits) for bits in pub.bits], "registers": _registers(pub.registers)})
+        elif isinstance(pub, PointsOfPub):
+            points = np.stack([pub.points.real, pub.points.imag], axis=-1).tolist()
+            pubs.append({"points": points, "shots": pub.shots, "registers": _registers(pub.registers)})
         else:
             pubs.append({"evs": pub.evs.tolist(), "stds": pub.stds.tolist(), "shots": pub.shots})
     return {"job_id": result.job_id, "program": result.program, "pubs": pubs, "metadata": result.metadata}
+
+
+def _registers(registers: tuple[Register, ...]) -> list[dict[str, Any]]:
+    return [{"name": register.name, "clbits": list(register.clbits)} for register in registers]
 
 
 def _hex_counts(bits: np.ndarray[Any, np.dtype[np.uint8]]) -> dict[str, int]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from qpu_backend.pipeline.clocks import WallClock
     from qpu_backend.pipeline.fleet import Fleet
     from qpu_backend.pipeline.notices import NoticeBoard
+    from qpu_backend.pipeline.predicting import Predictor
+    from qpu_backend.pipeline.replays import Replays
     from qpu_backend.stores.database import Database
     from qpu_backend.telemetry.metrics import Metrics
     from qpu_sdk.wire.models import Limits
@@ -35,6 +37,8 @@ class Door:
     max_qpy_version: int
     version: str
     cancellation: Cancellation
+    replays: Replays
+    predictor: Predictor
     system: SystemScope
     heartbeat_s: float = 15.0
     """Silence on an event stream is broken after so long, so that proxies and clients know it lives."""

@@ -22,9 +22,9 @@ from qpu_sdk.wire.models import (
     JobPage,
     JobRequest,
     JobState,
-    MeteringRecord,
     SmallText,
 )
+from qpu_sdk.wire.usage import MeteringRecord  # noqa: TC001
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 

@@ -48,6 +48,7 @@ STATUS: Final[dict[str, tuple[int, str]]] = {
     "calibration_drifted": (409, "The device was calibrated since the circuits were transpiled"),
     "illegal_transition": (409, "The job is in no state for this"),
     "job_not_done": (409, "The job has no result yet"),
+    "replay_not_done": (409, "The replay is still being computed"),
     "job_failed": (409, "The job failed"),
     "job_cancelled": (409, "The job was cancelled"),
     "quota_exceeded": (429, "The quota is used up"),

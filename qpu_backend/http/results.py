@@ -68,11 +68,11 @@ async def result(
             if isinstance(answer, Response):
                 return answer
             if left <= 0 or door.notices.closed or JobState(answer.state).final:
-                raise _no_result(answer)
+                raise no_result(answer)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(hint.wait(), min(left, _REREAD_S))
             if not hint.is_set() and await request.is_disconnected():  # nobody cancels a route that does not stream
-                raise _no_result(answer)
+                raise no_result(answer)
 
 
 def _read(door: Door, scope: TenantScope, job_id: str, wanted: _Wanted) -> Response | jobs.JobRow:
@@ -93,7 +93,8 @@ def _read(door: Door, scope: TenantScope, job_id: str, wanted: _Wanted) -> Respo
     return Response(body, headers=headers, media_type=RESULT_MEDIA_TYPE)
 
 
-def _no_result(row: jobs.JobRow) -> ProblemError:
+def no_result(row: jobs.JobRow) -> ProblemError:
+    """Why a job has no result (yet)."""
     match row.state:
         case JobState.FAILED:
             return ProblemError("job_failed", row.error_message or "the job failed")

@@ -9,32 +9,36 @@ A request refused before the transaction leaves no trace and does not use up its
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
-from qpu_backend.domain import fairshare, pricing, programs
+from qpu_backend.domain import fairshare, isa, pricing, programs
 from qpu_backend.domain.errors import (
     CalibrationDrifted,
     CostCapExceeded,
     IdempotencyConflict,
     InvalidRequest,
     QueueFull,
+    TooLarge,
     UnknownBackend,
 )
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.quota import Resource
 from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic
-from qpu_backend.stores import access, blobs, devices, events, fairness, jobs, money, quota
+from qpu_backend.stores import access, blobs, devices, events, fairness, jobs, money, quota, snapshots
 from qpu_backend.stores.errors import IdempotencyKeyTaken, MissingRow
 from qpu_backend.stores.ids import new_id
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.codec import digest
+from qpu_sdk.wire.models import ProgramKind
+from qpu_sdk.wire.results import BYTES_OF_A_POINT
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from qpu_backend.domain.footprint import Footprint
     from qpu_backend.domain.pricing import PriceBook
+    from qpu_backend.domain.programs import Program
     from qpu_backend.domain.tenancy import TenantScope
     from qpu_backend.pipeline.analysis import Analysis, Analyst
     from qpu_backend.pipeline.clocks import WallClock
@@ -43,10 +47,15 @@ if TYPE_CHECKING:
     from qpu_backend.stores.database import Database
     from qpu_backend.stores.jobs import JobRow
     from qpu_backend.telemetry.metrics import Metrics
-    from qpu_sdk.wire.models import JobRequest
+    from qpu_sdk.wire.models import JobRequest, Limits
 
 _SEED_BOUND = 2**31
 """Seeds we draw fit every simulator's integer."""
+
+_IN_BITS: Final = {
+    ProgramKind.SAMPLER: "a sampler answers in bits",
+    ProgramKind.ESTIMATOR: "an estimator computes from bits",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,7 @@ class Admission:
         database: Database,
         fleet: Fleet,
         analyst: Analyst,
+        limits: Limits,
         clock: WallClock,
         notices: NoticeBoard,
         metrics: Metrics,
@@ -77,6 +87,7 @@ class Admission:
         self._database = database
         self._fleet = fleet
         self._analyst = analyst
+        self._limits = limits
         self._clock = clock
         self._notices = notices
         self._metrics = metrics
@@ -100,7 +111,10 @@ class Admission:
                 if earlier is not None and earlier.raw_digest == raw_digest:
                     return earlier, True
             backend = self._fleet.backend(connection, order.backend)
-        prepared = self.prepare(scope, order, backend)
+            pinned = self._pinned(connection, order, backend)
+        prepared = self.prepare(scope, order, pinned or backend)
+        if pinned is not None:
+            _check_still_there(prepared.analysis, backend)
         try:
             row, replayed = self._enqueue(scope, order, prepared, raw_digest, idempotency_key)
         except IdempotencyKeyTaken as error:  # a concurrent twin was first; it is committed now
@@ -120,6 +134,8 @@ class Admission:
         """Analyse the request, and say what it will take; no database, no side effect."""
         self._check_options(order, backend)
         analysis = self._analyst.analyse(scope.tenant_id, order, backend)
+        if order.options.meas_level == 1:
+            self._check_points(analysis.program)
         options = order.options
         footprint = backend.footprint(
             analysis.program, analysis.summaries, options.rep_delay_us, analysis.simulation_us
@@ -153,7 +169,7 @@ class Admission:
             device = devices.read_device(connection, device_id)
             if device is None:
                 raise UnknownBackend(order.backend)
-            if order.drift_policy != "warn" and order.calibration_id not in {None, device.snapshot_id}:
+            if order.drift_policy == "refuse" and order.calibration_id not in {None, device.snapshot_id}:
                 raise CalibrationDrifted(transpiled=str(order.calibration_id), current=str(device.snapshot_id))
             book, price_micro = self._price(connection, now_us, order, prepared)
             asked = {
@@ -180,7 +196,7 @@ class Admission:
                 program=order.program.value,
                 created_at_us=now_us,
                 tags=list(order.tags),
-                options=order.options.model_dump(mode="json"),
+                options=order.options.model_dump(mode="json") | {"drift_policy": order.drift_policy},
                 seed=seed,
                 calibration_id=order.calibration_id,
                 idempotency_key=idempotency_key,
@@ -208,6 +224,21 @@ class Admission:
             events.append_events(connection, scope, [admitted])
         return row, False
 
+    def _pinned(self, connection: Connection, order: JobRequest, backend: Backend) -> Backend | None:
+        """The backend with the calibration that the job asks to be checked against, where that is no longer the newest.
+
+        Raises:
+            CalibrationDrifted: it is no calibration of this device.
+        """
+        current, asked = backend.calibrated.row, order.calibration_id
+        if order.drift_policy != "pin" or asked in {None, current.id}:
+            return None
+        row = snapshots.read_snapshot(connection, str(asked))
+        if row is None or row.device_id != backend.device_id:
+            reason = "it is not known here"
+            raise CalibrationDrifted(transpiled=str(asked), current=current.id, reason=reason)
+        return self._fleet.past_backend(connection, backend.name, row)
+
     def _price(
         self, connection: Connection, now_us: int, order: JobRequest, prepared: Prepared
     ) -> tuple[PriceBook, int]:
@@ -225,9 +256,10 @@ class Admission:
         return book, price_micro
 
     def _check_options(self, order: JobRequest, backend: Backend) -> None:
-        if order.options.meas_level != 2:
+        if order.options.meas_level == 1 and order.program is not ProgramKind.CIRCUITS:
             raise InvalidRequest(
-                "meas_level 1 (IQ points) is not served; ask for meas_level=2", field="options.meas_level"
+                f"meas_level 1 (IQ points) is for programs of circuits: {_IN_BITS[order.program]}",
+                field="options.meas_level",
             )
         if not order.options.init_qubits:
             raise InvalidRequest(
@@ -237,6 +269,32 @@ class Admission:
         low, high = backend.model.timing.rep_delay_range_us
         if rep_delay is not None and not low <= rep_delay <= high:
             raise InvalidRequest(f"rep_delay must be {low} to {high} µs, not {rep_delay}", field="options.rep_delay_us")
+
+    def _check_points(self, program: Program) -> None:
+        """What measurement level 1 cannot do. Not part of an analysis, which is remembered without its options."""
+        if any(circuit.conditionals for circuit in program.circuits):
+            raise InvalidRequest(
+                "meas_level 1 (IQ points) does not go with if_else: its condition needs bits while the circuit runs",
+                field="options.meas_level",
+            )
+        # Means are taken of every shot's points, so these have to fit into memory even where only their mean is sent.
+        size = sum(
+            BYTES_OF_A_POINT * execution.shots * program.circuits[execution.circuit].num_clbits
+            for execution in program.executions
+        )
+        if size > self._limits.max_result_bytes:
+            limit = self._limits.max_result_bytes
+            raise TooLarge("bytes of IQ points", limit=limit, asked=size, field="pubs")
+
+
+def _check_still_there(analysis: Analysis, current: Backend) -> None:
+    """Refuse a job of an older calibration that uses what the device no longer offers."""
+    then = analysis.backend.calibrated.row
+    unlimited = replace(current.isa, max_clbits=2**31, max_operations=2**31)  # sizes are checked already
+    try:
+        isa.check(analysis.program.circuits, unlimited)
+    except isa.NotIsa as error:
+        raise CalibrationDrifted(transpiled=then.id, current=current.calibrated.row.id, reason=str(error)) from error
 
 
 def _same_job(earlier: JobRow, prepared: Prepared, key: str) -> JobRow:
@@ -248,4 +306,5 @@ def _same_job(earlier: JobRow, prepared: Prepared, key: str) -> JobRow:
 def _drift_note(order: JobRequest, device: devices.DeviceRow) -> str | None:
     if order.calibration_id in {None, device.snapshot_id}:
         return None
-    return f"transpiled against {order.calibration_id}; the device has been calibrated since ({device.snapshot_id})"
+    note = f"transpiled against {order.calibration_id}; the device has been calibrated since ({device.snapshot_id})"
+    return f"{note}; checked against the former, as asked" if order.drift_policy == "pin" else note

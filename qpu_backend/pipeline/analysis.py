@@ -26,9 +26,10 @@ from qpu_sdk.wire.models import ProgramKind
 if TYPE_CHECKING:
     from qpu_backend.domain.programs import Program
     from qpu_backend.engines.decoding_pool import DecodingPool
+    from qpu_backend.physics.circuit import IsaCircuit
     from qpu_backend.physics.timing import CircuitSummary
     from qpu_backend.pipeline.fleet import Backend
-    from qpu_sdk.wire.models import JobRequest, Limits, Pub
+    from qpu_sdk.wire.models import CircuitPayload, JobRequest, Limits, Pub
 
 DEFAULT_SHOTS: Final = 1024
 DEFAULT_PRECISION: Final = 1 / 64
@@ -88,6 +89,17 @@ class Analyst:
             self._recent.put(key, known, known.body.size)
         self._programs.put(known.body.sha256, known.program, known.body.size)
         return known
+
+    def read(self, payload: CircuitPayload, backend: Backend) -> tuple[IsaCircuit, ...]:
+        """Circuits without pubs, whose parameters may be free, checked against the backend; not remembered.
+
+        Raises:
+            DomainError: what is wrong with the circuits.
+        """
+        request = DecodingRequest(payload.codec, payload.data, pubs=(), dt_ns=backend.model.timing.dt_ns)
+        decoded = self._decoding.decode(request)
+        isa.check(decoded.circuits, backend.isa, widths=decoded.widths)
+        return decoded.circuits
 
     def _analyse(self, order: JobRequest, backend: Backend) -> Analysis:
         self._check_pubs(order)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from qpu_backend.pipeline.fleet import Calibrated, Fleet
     from qpu_backend.pipeline.lease import DeviceLease
     from qpu_backend.pipeline.notices import NoticeBoard
+    from qpu_backend.pipeline.profiling import Profiler
     from qpu_backend.pipeline.recent import Recent
     from qpu_backend.stores.database import Database
     from qpu_backend.telemetry.metrics import Metrics
@@ -66,6 +67,7 @@ class Dispatcher:
         metrics: Metrics,
         max_inflight: int,
         programs: Recent[str, Program],
+        profile: Profiler,
     ) -> None:
         self._database = database
         self._scope = scope
@@ -78,6 +80,7 @@ class Dispatcher:
         self._metrics = metrics
         self._max_inflight = max_inflight
         self._programs = programs
+        self._profile = profile
         self._inflight: set[tuple[str, int]] = set()
         self._long: set[tuple[str, int]] = set()
         self._unsure = True
@@ -277,7 +280,8 @@ class Dispatcher:
             bodies = blobs.get_blobs(connection, sorted(shas - programs.keys()))
         programs |= {sha: Program.from_document(unpack(body)) for sha, body in bodies.items()}
         asked = {job_id: programs[row.program_sha] for job_id, row in chosen.items()}
-        return assemble(decision, chosen, asked, calibrated.model, calibrated.snapshot)
+        truth = self._fleet.truth(self._device_id, decision.device_start_us)
+        return assemble(decision, chosen, asked, calibrated.model, calibrated.snapshot, truth, self._profile)
 
     def _suspect(self, job_ids: list[str]) -> None:
         """No batch can be made of these jobs: each is tried alone next, and one that is alone already fails, free."""
@@ -296,12 +300,16 @@ class Dispatcher:
             {
                 "rounds": [[r.repeat, r.shots, r.period_ns, [list(m) for m in r.members]] for r in decision.rounds],
                 "slices": {member.job.id: list(member.slice_executions) for member in batch.members},
+                "ghosts": {member.job.id: list(member.ghosts) for member in batch.members},
+                "caveats": {member.job.id: list(member.caveats) for member in batch.members if member.caveats},
             }
         )
         bodies = [blobs.encode_blob(body) for body in (layout, *(member.record for member in batch.members))]
         with self._database.write() as connection:
             device = devices.require_epoch(connection, self._device_id, batch.epoch)
             if not device.operational or device.snapshot_id != batch.snapshot_id:
+                raise _PlanOutdatedError
+            if device.device_time_us != batch.device_start_us:  # time has passed on the device: the truth is another
                 raise _PlanOutdatedError
             started = job_states.mark_running(connection, self._scope, job_ids, started_at_us=now_us)
             if len(started) < len(job_ids):

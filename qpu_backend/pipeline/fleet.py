@@ -18,12 +18,15 @@ from qpu_backend.domain.planning import DeviceView
 from qpu_backend.domain.rounds import Need, stand_alone_us
 from qpu_backend.domain.virtual import Shape, shape_of
 from qpu_backend.physics.circuit import TWO_QUBIT_GATES, Op
+from qpu_backend.physics.drift import Drift, Truth, quantised_us
 from qpu_backend.physics.errors import TooLarge
+from qpu_backend.physics.exposure import mean_areas
 from qpu_backend.physics.fidelity import LogErrors
 from qpu_backend.physics.method import choose_method, cost_estimate_us
 from qpu_backend.physics.snapshot import Snapshot
 from qpu_backend.physics.timing import CircuitSummary, Durations, summarise
 from qpu_backend.physics.topology import mask_of
+from qpu_backend.pipeline.recent import Recent
 from qpu_backend.stores import blobs, devices, snapshots
 from qpu_sdk.wire.codec import unpack
 from qpu_sdk.wire.models import Isolation
@@ -45,6 +48,10 @@ _ALWAYS = frozenset({Op.BARRIER, Op.DELAY, Op.MEASURE, Op.RESET, Op.IF})
 _FREE = frozenset({Op.RZ, Op.BARRIER})
 """Operations whose simulation costs nothing worth counting."""
 
+_REMEMBERED_TRUTHS = 16
+_REMEMBERED_PAST = 8
+"""Backends as of older snapshots; one of a long shape has some MB of places."""
+
 
 @dataclass(frozen=True, slots=True)
 class DevicePolicy:
@@ -53,6 +60,8 @@ class DevicePolicy:
     buffer: int = 1
     stretch: float = 0.5
     batch_jobs: int = 40
+    drift: bool = True
+    drift_scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,7 +174,14 @@ class Backend:
             needs=_run_lengths(runs),
             rep_delay_ns=None if rep_delay_us is None else round(1000 * rep_delay_us),
             simulation_us=simulation_us,
+            zz_areas=self._zz_areas(program),
         )
+
+    def _zz_areas(self, program: Program) -> tuple[tuple[tuple[int, int], float], ...]:
+        if self.shape is None or not self.shape.zz_hz:
+            return ()
+        durations, echo = Durations.of(self.snapshot), self.model.crosstalk.zz.echo
+        return mean_areas(program.circuits, durations, self.shape.table.pairs, self.shape.zz_hz, echo)
 
     def stand_alone_us(self, footprint: Footprint) -> int:
         """Device time of the job alone: what is quoted, metered and priced."""
@@ -211,6 +227,7 @@ class Fleet:
         max_clbits: int,
         max_operations: int,
         max_simulated_qubits: int,
+        drift_secret: bytes,
     ) -> None:
         self._models = dict(models)
         self._max_clbits = max_clbits
@@ -219,6 +236,10 @@ class Fleet:
         self._lock = threading.Lock()
         self._current: dict[str, Calibrated] = {}
         self._backends: dict[tuple[str, str], Backend] = {}
+        self._past: Recent[tuple[str, str], Backend] = Recent(_REMEMBERED_PAST)
+        self._drift_secret = drift_secret
+        self._drifts: dict[str, Drift] = {}
+        self._truths: Recent[tuple[str, int, int], Truth] = Recent(_REMEMBERED_TRUTHS)
 
     @property
     def device_ids(self) -> tuple[str, ...]:
@@ -233,7 +254,9 @@ class Fleet:
         if row is None:
             raise UnknownBackend(device.id, "it has not been calibrated yet")
         calibrated = self.calibrated_as_of(connection, row)
+        drift = self._drifts.get(device.id) or self._drift(connection, device.id)
         with self._lock:
+            self._drifts[device.id] = drift
             self._current[device.id] = calibrated
             self._backends = {key: value for key, value in self._backends.items() if value.device_id != device.id}
         return calibrated
@@ -247,6 +270,31 @@ class Fleet:
     def calibrated(self, device_id: str) -> Calibrated:
         """The device as it was last refreshed."""
         return self._current[device_id]
+
+    def drift(self, device_id: str) -> Drift:
+        """How the device drifts from its first snapshot on, once it was refreshed."""
+        return self._drifts[device_id]
+
+    def truth(self, device_id: str, device_time_us: int) -> Truth:
+        """What the device, as it was last refreshed, really is for a batch that starts at a device time.
+
+        Operators' processes only: nothing of it is for tenants but what they measure.
+        """
+        calibrated_us = self._current[device_id].row.device_time_us
+        key = (device_id, quantised_us(device_time_us, calibrated_us), calibrated_us)
+        known = self._truths.get(key)
+        if known is None:
+            known = self._drifts[device_id].truth(*key[1:])
+            self._truths.put(key, known, 1)
+        return known
+
+    def _drift(self, connection: Connection, device_id: str) -> Drift:
+        _, policy = self._models[device_id]
+        row = snapshots.first_snapshot(connection, device_id)
+        if row is None:
+            raise UnknownBackend(device_id, "it has not been calibrated yet")
+        base = Snapshot.from_document(unpack(blobs.get_blob(connection, row.blob_sha)))
+        return Drift(base, self._drift_secret, enabled=policy.drift, scale=policy.drift_scale)
 
     def backend(self, connection: Connection, name: str) -> Backend:
         """The backend of that name with the device's current calibration.
@@ -269,6 +317,15 @@ class Fleet:
             known = self.backend_as_of(name, calibrated)
             with self._lock:
                 self._backends[key] = known
+        return known
+
+    def past_backend(self, connection: Connection, name: BackendName, row: SnapshotRow) -> Backend:
+        """The backend as it was published with a snapshot of its device."""
+        key = (str(name), row.id)
+        known = self._backends.get(key) or self._past.get(key)
+        if known is None:
+            known = self.backend_as_of(name, self.calibrated_as_of(connection, row))
+            self._past.put(key, known, 1)
         return known
 
     def backend_as_of(self, name: BackendName, calibrated: Calibrated) -> Backend:

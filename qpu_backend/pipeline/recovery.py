@@ -148,6 +148,7 @@ def load(connection: Connection, scope: SystemScope, batch_id: str) -> Batch:
             co_tenants=placement.co_tenants,
             crosstalk_loss=placement.crosstalk_loss or 0.0,
             fairness_cost=placement.fairness_cost,
+            caveats=tuple(layout.get("caveats", {}).get(placement.job_id, ())),
         )
         for placement in placements
     )

@@ -1,5 +1,7 @@
 """Results on the wire → what Qiskit's users hold: ``Result`` with hex counts and memory, ``DataBin`` for primitives.
 
+At measurement level 1 a ``Result`` holds IQ points: nested lists ``[shots][slots][2]``, or ``[slots][2]`` of means.
+
 Like ``wire.circuits`` this file needs Qiskit and is loaded only where needed.
 """
 
@@ -16,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qiskit.primitives import BitArray, DataBin, PrimitiveResult, PubResult, SamplerPubResult
 from qiskit.result import Result
-from qiskit.result.models import ExperimentResult, ExperimentResultData, MeasLevel
+from qiskit.result.models import ExperimentResult, ExperimentResultData, MeasLevel, MeasReturnType
 
 from qpu_sdk.wire.errors import MalformedPayload
-from qpu_sdk.wire.results import ExpectationsOfPub, JobResult, ShotsOfPub
+from qpu_sdk.wire.results import ExpectationsOfPub, JobResult, PointsOfPub, ShotsOfPub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -74,10 +76,15 @@ def to_result(
 ) -> Result:
     """The result of ``backend.run``."""
     seed = result.metadata.get("seed")
-    experiments = [
-        _experiment(shots, pub, index, memory=memory, seed=seed)
-        for index, (shots, pub) in enumerate(zip(_shots(result), _padded(pubs, result), strict=True))
-    ]
+    experiments: list[ExperimentResult] = []
+    for index, (answer, pub) in enumerate(zip(result.pubs, _padded(pubs, result), strict=True)):
+        if isinstance(answer, ExpectationsOfPub):
+            raise MalformedPayload("a result of circuits holds expectation values")
+        header = pub.header or _later_header(answer, index)
+        if isinstance(answer, PointsOfPub):
+            experiments.append(_experiment_of_points(answer, header, seed))
+        else:
+            experiments.append(_experiment(answer, header, memory=memory, seed=seed))
     return Result(
         backend_name=backend_name,
         backend_version=backend_version,
@@ -161,7 +168,29 @@ def hex_memory(bits: NDArray[np.uint8]) -> list[str]:
     return [names[shot] for shot in shots]
 
 
-def _experiment(shots: ShotsOfPub, pub: PubOnClient, index: int, *, memory: bool, seed: object) -> ExperimentResult:
+def iq_memory(points: NDArray[np.complex64]) -> list[Any]:
+    """Points as Qiskit's results hold them: nested lists with ``[I, Q]`` innermost.
+
+    Args:
+        points: complex64, shape ``(shots, slots)`` or ``(slots,)``.
+    """
+    return np.stack([points.real, points.imag], axis=-1).astype(np.float64).tolist()
+
+
+def _experiment_of_points(answer: PointsOfPub, header: dict[str, Any], seed: object) -> ExperimentResult:
+    return ExperimentResult(
+        shots=answer.shots,
+        success=True,
+        data=ExperimentResultData(memory=iq_memory(answer.points[0])),
+        meas_level=MeasLevel.KERNELED,
+        meas_return=MeasReturnType.AVERAGE if answer.averaged else MeasReturnType.SINGLE,
+        status="DONE",
+        seed=seed,
+        header=header,
+    )
+
+
+def _experiment(shots: ShotsOfPub, header: dict[str, Any], *, memory: bool, seed: object) -> ExperimentResult:
     shots_memory = hex_memory(shots.bits[0]) if shots.num_clbits else []
     data: dict[str, Any] = {}
     if shots_memory:  # Aer leaves both out where a circuit has nothing to measure into
@@ -175,15 +204,15 @@ def _experiment(shots: ShotsOfPub, pub: PubOnClient, index: int, *, memory: bool
         meas_level=MeasLevel.CLASSIFIED,
         status="DONE",
         seed=seed,
-        header=pub.header or _later_header(shots, index),
+        header=header,
     )
 
 
-def _later_header(shots: ShotsOfPub, index: int) -> dict[str, Any]:
+def _later_header(answer: ShotsOfPub | PointsOfPub, index: int) -> dict[str, Any]:
     """All that a result alone tells of a circuit, for a job fetched later."""
     return {
-        "creg_sizes": [[register.name, len(register.clbits)] for register in shots.registers],
-        "memory_slots": shots.num_clbits,
+        "creg_sizes": [[register.name, len(register.clbits)] for register in answer.registers],
+        "memory_slots": answer.num_clbits,
         "name": f"circuit-{index}",
         "metadata": {},
     }
@@ -192,7 +221,7 @@ def _later_header(shots: ShotsOfPub, index: int) -> dict[str, Any]:
 def _shots(result: JobResult) -> Iterator[ShotsOfPub]:
     for answer in result.pubs:
         if not isinstance(answer, ShotsOfPub):
-            raise MalformedPayload("a result of shots holds expectation values")
+            raise MalformedPayload(f"a sampler's result holds {type(answer).__name__}")
         yield answer
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ARRAY = 1
-_ALLOWED_KINDS = frozenset("buif")
-"""Dtype kinds an array may have: bool, unsigned, signed, float (complex travels as two floats)."""
+_ALLOWED_KINDS = frozenset("buifc")
+"""Dtype kinds an array may have: bool, unsigned, signed, float, complex."""
 
 
 def pack(value: object) -> bytes:

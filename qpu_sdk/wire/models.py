@@ -136,7 +136,11 @@ class Pub(RequestDocument):
 
 
 class JobOptions(RequestDocument):
-    """How to run; nothing here changes what is computed."""
+    """How to run; nothing here changes what is computed.
+
+    ``meas_level`` 2 asks for classified bits; 1, for programs of circuits, for the IQ points that bits are made of:
+    those of every shot (``meas_return`` ``single``) or their mean (``avg``).
+    """
 
     seed: int | None = Field(default=None, ge=0, le=MAX_INTEGER)
     memory: bool = False
@@ -160,6 +164,9 @@ class JobRequest(RequestDocument):
     calibration_id: SmallText | None = None
     """The snapshot the circuits were transpiled against."""
     drift_policy: Literal["warn", "pin", "refuse"] = "warn"
+    """If the device was calibrated since: ``warn`` checks the job against the newest snapshot and says so in an event;
+    ``pin`` checks and reports it against its own, as long as the device still has all of its gates; ``refuse`` refuses.
+    """
     max_cost_micro: int | None = Field(default=None, ge=0, le=MAX_INTEGER)
 
 
@@ -203,12 +210,28 @@ class BackendSummary(ResponseDocument):
     pending_jobs: int
     operational: bool
     status_msg: str
+    calibration_age_s: float | None = None
+    """Of the device's own time."""
 
 
 class BackendList(ResponseDocument):
     """``GET /backends``."""
 
     backends: list[BackendSummary]
+
+
+class ReadoutClouds(ResponseDocument):
+    """Where a qubit's IQ points are, and the line that tells them apart. Arbitrary units; points as ``(I, Q)``.
+
+    A point reads 1 where ``axis · point > threshold``. The points of a qubit prepared in 0 (1) are normally distributed
+    about ``centre_0`` (``centre_1``), with standard deviation ``sigma`` in every direction.
+    """
+
+    axis: tuple[float, float]
+    threshold: float
+    centre_0: tuple[float, float]
+    centre_1: tuple[float, float]
+    sigma: float
 
 
 class QubitCalibration(ResponseDocument):
@@ -222,6 +245,7 @@ class QubitCalibration(ResponseDocument):
     prob_meas0_prep1: float
     readout_error: float
     readout_duration_ns: float
+    readout: ReadoutClouds | None = None
 
 
 class GateCalibration(ResponseDocument):
@@ -275,6 +299,9 @@ class BackendStatus(ResponseDocument):
     pending_jobs: int
     calibration_id: str
     device_time_us: int
+    calibrated_at: datetime | None = None
+    calibration_age_s: float | None = None
+    """How much device time has passed since the calibration: the device has drifted for so long."""
 
 
 class CalibrationEntry(ResponseDocument):
@@ -314,7 +341,7 @@ class JobDocument(ResponseDocument):
     num_executions: int
     shots: int
     calibration_id: str | None
-    """The snapshot the job ran with; before it ran, the one it was transpiled against."""
+    """The snapshot the job ran with; before it ran, or with ``drift_policy`` ``pin``, the one it was transpiled for."""
     price_micro: int
     """What the job costs if it completes; the quote is exact because price depends only on the job."""
     estimated_device_s: float
@@ -331,30 +358,6 @@ class JobPage(ResponseDocument):
 
     jobs: list[JobDocument]
     next_cursor: str | None
-
-
-class MeteringRecord(ResponseDocument):
-    """``GET /jobs/{id}/metering``: what was used and what it cost. An immutable fact once the job is final."""
-
-    job_id: str
-    state: JobState
-    shots: int
-    device_us: int
-    """Stand-alone device time of the job: overhead once, plus Σ shots · (rep_delay + T)."""
-    footprint_qubits: int
-    price_book: str
-    price_micro: int
-    simulator_cpu_us: int
-    result_bytes: int
-    placement: list[int] | None
-    """Physical qubit of each of the job's region qubits, in order."""
-    co_tenants: Literal["0", "1-3", "4+"] | None
-    crosstalk_loss: float | None
-    """Predicted loss of success probability to neighbours, rounded to half a point (0.005)."""
-    calibration_id: str | None
-    seed: int
-    started_at: datetime | None
-    finished_at: datetime | None
 
 
 class JobEvent(ResponseDocument):

@@ -1,4 +1,4 @@
-"""The result of a job as bytes: every shot of every pub, or expectation values, and how it was run.
+"""The result of a job as bytes: every shot of every pub, IQ points, or expectation values, and how it was run.
 
 A result is immutable and content-addressed: its ETag is the SHA-256 of these bytes.
 """
@@ -15,6 +15,10 @@ from qpu_sdk.wire.models import WIRE_VERSION, ProgramKind
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+BYTES_OF_A_POINT = 8
+"""Of an IQ point: two numbers of single precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,31 @@ class ShotsOfPub:
 
 
 @dataclass(frozen=True, slots=True)
+class PointsOfPub:
+    """IQ points of one pub: measurement level 1. Arbitrary units.
+
+    Attributes:
+        points: complex64, shape ``(num_bindings, shots, num_clbits)``, or ``(num_bindings, num_clbits)``: their mean
+            over the shots. One point for each classical bit; 0 where nothing is measured into it.
+        shots: how many were taken.
+        registers: the circuit's classical registers, in order.
+    """
+
+    points: NDArray[np.complex64]
+    shots: int
+    registers: tuple[Register, ...]
+
+    @property
+    def averaged(self) -> bool:
+        """Whether these are means over the shots."""
+        return self.points.ndim == 2
+
+    @property
+    def num_clbits(self) -> int:
+        return self.points.shape[-1]
+
+
+@dataclass(frozen=True, slots=True)
 class ExpectationsOfPub:
     """Estimates of one pub, in the order of the request's ``pairs``.
 
@@ -57,18 +86,22 @@ class ExpectationsOfPub:
     target_precision: float
 
 
+PubAnswer = ShotsOfPub | PointsOfPub | ExpectationsOfPub
+"""What a pub can be answered with."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobResult:
     """Everything a job measured.
 
     Attributes:
         metadata: how it ran: ``calibration_id, device_time_us, placement, co_tenants, crosstalk_loss, seed, methods,
-        versions``.
+        versions``, and, where there are any, ``warnings``; ``replay`` in a replay.
     """
 
     job_id: str
     program: ProgramKind
-    pubs: tuple[ShotsOfPub | ExpectationsOfPub, ...]
+    pubs: tuple[PubAnswer, ...]
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -106,17 +139,27 @@ def decode_result(data: bytes) -> JobResult:
         raise MalformedPayload(f"not a result: {error}") from error
 
 
-def _encode_pub(pub: ShotsOfPub | ExpectationsOfPub) -> dict[str, object]:
+def _encode_pub(pub: PubAnswer) -> dict[str, object]:
     if isinstance(pub, ShotsOfPub):
-        registers = [[register.name, list(register.clbits)] for register in pub.registers]
-        return {"bits": pub.bits, "num_clbits": pub.num_clbits, "registers": registers}
+        return {"bits": pub.bits, "num_clbits": pub.num_clbits, "registers": _encode_registers(pub.registers)}
+    if isinstance(pub, PointsOfPub):
+        return {"points": pub.points, "shots": pub.shots, "registers": _encode_registers(pub.registers)}
     return {"evs": pub.evs, "stds": pub.stds, "shots": pub.shots, "target_precision": pub.target_precision}
 
 
-def _decode_pub(pub: dict[str, Any]) -> ShotsOfPub | ExpectationsOfPub:
+def _decode_pub(pub: dict[str, Any]) -> PubAnswer:
     if "bits" in pub:
-        registers = tuple(Register(name, tuple(clbits)) for name, clbits in pub["registers"])
-        return ShotsOfPub(bits=pub["bits"], num_clbits=pub["num_clbits"], registers=registers)
+        return ShotsOfPub(bits=pub["bits"], num_clbits=pub["num_clbits"], registers=_decode_registers(pub["registers"]))
+    if "points" in pub:
+        return PointsOfPub(points=pub["points"], shots=pub["shots"], registers=_decode_registers(pub["registers"]))
     return ExpectationsOfPub(
         evs=pub["evs"], stds=pub["stds"], shots=pub["shots"], target_precision=pub["target_precision"]
     )
+
+
+def _encode_registers(registers: tuple[Register, ...]) -> list[list[object]]:
+    return [[register.name, list(register.clbits)] for register in registers]
+
+
+def _decode_registers(registers: list[Any]) -> tuple[Register, ...]:
+    return tuple(Register(name, tuple(clbits)) for name, clbits in registers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +11,8 @@ import pytest
 import typer
 
 from qpu_backend.config import load_config
-from qpu_backend.http import devices, events, health, jobs, operations, problems, results, usage
+from qpu_backend.engines.catalogue import device_names
+from qpu_backend.http import devices, events, health, jobs, operations, predictions, problems, replays, results, usage
 from qpu_backend.http.app import PREFIX
 from qpu_sdk import cli
 
@@ -44,7 +46,7 @@ def test_the_architecture_page_names_every_module_and_no_other() -> None:
 
 def test_the_http_page_lists_every_route_and_no_other() -> None:
     served = set()
-    for module in (devices, events, jobs, operations, results, usage):
+    for module in (devices, events, jobs, operations, predictions, replays, results, usage):
         served |= {(method, PREFIX + route.path) for route in module.router.routes for method in route.methods}
     served |= {(method, route.path) for route in health.router.routes for method in route.methods}
     served |= {(method, PREFIX + route.path) for route in health.versioned.routes for method in route.methods}
@@ -65,6 +67,15 @@ def test_the_command_page_lists_every_command_and_no_other() -> None:
         installed |= {f"{name} {under}" for under in command.commands} if hasattr(command, "commands") else {name}
     listed = re.findall(r"^\| `qpu ([a-z]+(?: [a-z]+)?)", page("docs/reference/cli.md"), re.MULTILINE)
     assert set(listed) == installed
+
+
+def test_the_devices_page_describes_the_catalogue_as_it_is_and_shows_every_device() -> None:
+    described = runpy.run_path(str(ROOT / "docs" / "devices.py"))["section"]()
+    assert described in page("docs/reference/devices.md"), "run `make devices`"
+    pictures = {f"{name}-{kind}.png" for name in device_names() for kind in ("map", "numbers")}
+    folder = ROOT / "docs" / "_static" / "devices"
+    assert {path.name for path in folder.iterdir()} == pictures
+    assert max(path.stat().st_size for path in folder.iterdir()) < 150_000
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -72,6 +72,17 @@ def test_two_steps_of_vqe_measure_an_energy_the_chain_can_have(provider: QPUProv
     assert -bound <= energy <= bound
 
 
+def test_a_replay_shows_what_sharing_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    with QPUProvider.embedded(devices={"eagle127": {"buffer": 0}}) as one:
+        assert one.service is not None
+        with QPUProvider.connect(one.service.url, one.service.create_tenant("initech")) as other:
+            script("cost_of_sharing").compare(one, other, jobs_each=3)
+    shown = dict(line.rsplit(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert [name.split()[0] for name in shown] == ["predicted", "predicted", "measured", "alone"]
+    assert all(0.0 <= float(figure) <= 1.0 for figure in shown.values())
+    assert float(shown["alone"]) == pytest.approx(float(shown["predicted at its best place"]), abs=0.3)
+
+
 def test_two_tenants_share_the_chip_and_each_sees_its_own_qubits(
     provider: QPUProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -214,7 +214,7 @@ BAD: dict[str, tuple[Callable[[Any], Any], str, str | None]] = {
     "too many tags": (lambda o: o.of(tags=["a"] * 17), "invalid_request", "tags"),
     "a seed below zero": (lambda o: with_options(o, seed=-1), "invalid_request", "options.seed"),
     "a cap beyond every integer": (lambda o: o.of(max_cost_micro=10**30), "invalid_request", "max_cost_micro"),
-    "IQ points": (lambda o: with_options(o, meas_level=1), "invalid_request", "options.meas_level"),
+    "raw signals": (lambda o: with_options(o, meas_level=0), "invalid_request", "options.meas_level"),
     "no initialisation": (lambda o: with_options(o, init_qubits=False), "invalid_request", "options.init_qubits"),
     "a repetition delay of an hour": (
         lambda o: with_options(o, rep_delay_us=3.6e9),

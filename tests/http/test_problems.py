@@ -48,6 +48,7 @@ MET_ELSEWHERE = {
     "illegal_transition": "jobs",
     "job_not_done": "jobs",
     "job_cancelled": "jobs",
+    "replay_not_done": "replays",
     "quota_exceeded": "jobs",
     "queue_full": "jobs",
 }

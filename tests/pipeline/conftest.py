@@ -22,6 +22,7 @@ from qpu_backend.config import DeviceSection, load_config
 from qpu_backend.domain.tenancy import Role
 from qpu_backend.engines.catalogue import read_device
 from qpu_backend.engines.protocol import RegionTask, split_tasks
+from qpu_backend.engines.worker import run_tasks
 from qpu_backend.stores import access, batches, blobs, devices, events, jobs, money, schema
 from qpu_backend.telemetry.logs import configure_logs
 from qpu_sdk.wire.circuits import encode_circuits
@@ -53,7 +54,7 @@ class Workers(Executor):
     is the rule here: whatever is computed beside a poisonous job is still being computed when that ends its worker.
 
     Attributes:
-        gate: closed (cleared), it keeps calls from being computed.
+        gate: closed (cleared), it keeps jobs from being computed.
         poison: seeds of jobs that end the worker they run on.
     """
 
@@ -69,9 +70,8 @@ class Workers(Executor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """As a pool: refuses when it is closed."""
         future: Future[Any] = Future()
-        seeds = frozenset(
-            piece.seed for record in split_tasks(args[0]) for piece in RegionTask.from_bytes(record).slices
-        )
+        records = split_tasks(args[0]) if fn is run_tasks else []  # the rest are profiles: no job's own
+        seeds = frozenset(piece.seed for record in records for piece in RegionTask.from_bytes(record).slices)
         with self._lock:
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
@@ -99,7 +99,8 @@ class Workers(Executor):
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
 
     def _work(self, future: Future[Any], seeds: frozenset[int], fn: Callable[..., Any], *args: Any) -> None:
-        self.gate.wait()
+        if fn is run_tasks:  # a profile is not a job's run: the batch is not even committed
+            self.gate.wait()
         if self.poison & seeds:
             time.sleep(0.05)  # so that others are there
             self.die()

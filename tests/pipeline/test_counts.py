@@ -40,7 +40,7 @@ def run_together(lab, orders):
 
 
 def test_without_crosstalk_counts_do_not_depend_on_the_neighbours(new_lab, make):
-    lab = new_lab(device={"conditional_errors": False, "buffer": 0})
+    lab = new_lab(device={"crosstalk": False, "buffer": 0})
     orders = neighbourly(make, *SIDE_BY_SIDE)
     together = [lab.shots(job_id) for job_id in run_together(lab, orders)]
     reordered = [lab.shots(job_id) for job_id in run_together(lab, orders[::-1])][::-1]
@@ -53,7 +53,8 @@ def test_without_crosstalk_counts_do_not_depend_on_the_neighbours(new_lab, make)
 
 def test_with_crosstalk_neighbours_change_what_they_touch_and_say_so(new_lab, make):
     """Two regions that touch, no buffer, strong crosstalk: the same seed gives other counts than alone."""
-    lab = new_lab(device={"conditional_scale": 30.0, "buffer": 0})
+    only_conditional = {"conditional": 30.0, "zz": 0, "drive": 0, "readout": 0, "reset": 0}
+    lab = new_lab(device={"crosstalk": only_conditional, "buffer": 0})
     model = lab.service.door.fleet.backend
     with lab.database.read() as connection:
         calibrated = model(connection, "eagle127").calibrated

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from qpu_backend import cli
+from qpu_backend.bootstrap import build
+from qpu_backend.config import load_config
 
 
 @pytest.fixture
@@ -65,3 +68,44 @@ def test_a_list_of_keys_shows_ids_and_times_whole_in_80_columns(qpu):
     times = re.findall(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}", output)
     assert len(times) == 2
     assert times[0] in expected
+
+
+# --- devices --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def device(tmp_path):
+    """The name of a device that a service has been started with."""
+    (tmp_path / "drift_seed").write_bytes(b"with which the first calibrations do not fail")
+    build(load_config(data=tmp_path), durable=False, executor=ThreadPoolExecutor(1)).stop()
+    return "eagle127"
+
+
+def test_a_device_passes_time_is_calibrated_and_tells_its_history(qpu, device):
+    assert "device time 1 d 06:30:00" in qpu("device", "pass", device, "--hours", "30.5")[1]
+    code, output = qpu("device", "calibrate", device)
+    assert code == 0, output
+    assert re.search(r"T1 +[0-9.]+ µs +[0-9.]+ µs", output)
+    assert re.search(r"two-qubit error +\S+e-03 +\S+e-03", output)
+    new = re.search(r"calibration 2 \((cal_\w{32})\), device time 1 d 06:32:05; it took 2.1 min", output)
+    assert new is not None, output
+    _, history = qpu("device", "history", device)
+    second, first = re.findall(r"(\d) +(\d d [\d:]{8}) \S+ \S+ (cal_\w{32})", history)
+    assert second == ("2", "1 d 06:32:05", new[1])
+    assert first[:2] == ("1", "0 d 00:00:00")
+    assert len(re.findall("cal_", qpu("device", "history", device, "--limit", "1")[1])) == 1
+    assert new[1] in qpu("device", "list")[1]
+
+
+@pytest.mark.parametrize("hours", ["0", "-3", "nan", "inf", "1e9"])
+def test_device_time_that_does_not_pass_is_refused(qpu, device, hours):
+    code, output = qpu("device", "pass", device, "--hours", hours)
+    assert code == 2
+    assert "never goes back" in output
+    assert " 0.0 " in qpu("device", "list")[1]
+
+
+@pytest.mark.parametrize("words", [("calibrate",), ("history",), ("pass", "--hours", "1")])
+def test_a_device_that_is_not_there_is_one_red_line(qpu, words):
+    command, *options = words
+    assert qpu("device", command, "albatross", *options) == (1, "there is no device 'albatross' ")

@@ -23,7 +23,7 @@ from qpu_backend.serving import HttpServer, ServerThread
 from qpu_sdk.wire.results import decode_result
 
 WALL_TIMES = {"created_at", "finished_at", "started_at", "calibrated_at", "at", "since", "window_start", "window_end"}
-ALLOWED = WALL_TIMES | {"device_time_us", "simulator_cpu_us"}
+ALLOWED = WALL_TIMES | {"device_time_us", "calibration_age_s", "simulator_cpu_us"}
 CROSSTALK = {"crosstalk_loss", "counts", "bits"}
 """What may differ as well where neighbours disturb each other."""
 
@@ -101,6 +101,13 @@ class Reader:
                 self.look(label, f"/jobs/{job_id}{part}")
             self.look(label, f"/jobs/{job_id}/result", Accept="application/json")
 
+    def replay(self, job_id: str, *, alone: bool) -> None:
+        """Keep headers and body of a replay."""
+        answer = self.http.post(f"/jobs/{job_id}/replay", json={"alone": alone})
+        assert answer.status_code == 200, answer.text
+        facts = {name: value for name, value in answer.headers.items() if name not in _SILENT | {"etag"}}
+        self.seen[f"replay /jobs/{job_id} {'alone' if alone else 'as it was'}"] = facts, answer.content
+
     def submit(self, order: Any) -> str:
         return self.http.post("/jobs", content=order.model_dump_json()).json()["id"]
 
@@ -130,6 +137,8 @@ def world(lab, make, socket, neighbours) -> dict[str, tuple[dict[str, str], byte
         alice.look_around("ended", mine)
         for job_id in mine:
             alice.look("stream", f"/jobs/{job_id}/events", Accept="text/event-stream")
+            alice.replay(job_id, alone=False)
+            alice.replay(job_id, alone=True)
     door.stop()
     spoken = b"".join(body for _, body in alice.seen.values())
     for one, scope in others.items():
@@ -176,7 +185,7 @@ def comparable(seen: dict[str, tuple[dict[str, str], bytes]], allowed: set[str])
 
 @pytest.mark.parametrize("crosstalk", [False, True])
 def test_nothing_a_tenant_reads_tells_who_its_neighbours_are(new_lab, make, tmp_path, crosstalk):
-    policy = {"conditional_errors": crosstalk, "conditional_scale": 20.0, "buffer": 0}
+    policy = {"crosstalk": crosstalk, "buffer": 0}
     settings = {"device": policy, "max_inflight": 1}  # which of two batches is computed first is a time
     one = world(new_lab("one", **settings), make, tmp_path / "1.sock", ONE_WORLD)
     another = world(new_lab("another", **settings), make, tmp_path / "2.sock", ANOTHER_WORLD)

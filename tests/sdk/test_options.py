@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from qiskit.result.models import MeasLevel, MeasReturnType
 
 from qpu_sdk.errors import InvalidRequestError
 from qpu_sdk.options import EstimatorOptions, RunOptions, SamplerOptions
@@ -43,9 +44,17 @@ def test_a_value_outside_its_meaning_is_refused_with_the_meaning(name, value):
     assert caught.value.field == name
 
 
-def test_kerneled_measurement_is_refused_with_a_reason():
-    with pytest.raises(InvalidRequestError, match="classified bits"):
-        RunOptions(meas_level=1)
+def test_raw_signals_are_refused_with_what_there_is_instead():
+    with pytest.raises(InvalidRequestError, match=r"classified bits.*IQ points"):
+        RunOptions(meas_level=0)
+
+
+def test_the_service_is_told_of_points_only_where_they_are_asked_for():
+    bits = RunOptions(meas_return="avg").wire()
+    assert (bits.meas_level, bits.meas_return) == (2, "single")
+    points = RunOptions(meas_level=MeasLevel.KERNELED, meas_return=MeasReturnType.AVERAGE).wire(memory=True)
+    assert (points.meas_level, points.meas_return, points.memory) == (1, "avg", True)
+    assert type(points.meas_return) is str
 
 
 def test_an_unknown_option_names_those_there_are():

@@ -18,7 +18,6 @@ from qpu_sdk import QPUProvider
 from qpu_sdk.errors import (
     BackendNotFoundError,
     CostCapExceededError,
-    InvalidRequestError,
     JobCancelledError,
     NotFoundError,
     QPUJobError,
@@ -105,11 +104,6 @@ def test_all_options_of_the_field_are_known(backend, ghz, recwarn):
     job.result(60)
     assert job.tags == ["t"]
     assert not [warning for warning in recwarn if "run option" in str(warning.message)]
-
-
-def test_kerneled_data_is_refused_before_anything_is_sent(backend, ghz):
-    with pytest.raises(InvalidRequestError, match="classified"):
-        backend.run(ghz, meas_level=1)
 
 
 def test_a_price_above_the_cap_is_refused_by_the_service(backend, ghz):
