@@ -27,8 +27,9 @@ from qpu_backend.physics.circuit import IsaCircuit, Op, operations
 from qpu_backend.physics.device import ConditionalErrors, Crosstalk
 from qpu_backend.physics.drift import Truth
 from qpu_backend.physics.topology import line_embeddings, mask_of
-from qpu_backend.pipeline.batching import assemble
+from qpu_backend.pipeline.batching import REMEMBERED_BYTES, assemble
 from qpu_backend.pipeline.profiling import Profiler
+from qpu_backend.pipeline.recent import Recent
 
 if TYPE_CHECKING:
     from qpu_backend.physics.device import DeviceModel
@@ -97,7 +98,11 @@ def batch(model: DeviceModel, snapshot: Snapshot) -> tuple[Plan, dict[str, Any],
     rounds = (Round(1, SHOTS, 10_000, 260_000, members),)
     jobs = {
         one.job_id: SimpleNamespace(
-            tenant_id=one.tenant, seed=i, footprint={"shape": "line-5"}, options={"meas_level": 2}, id=one.job_id
+            tenant_id=one.tenant,
+            seed=i,
+            footprint={"shape": "line-5"},
+            options={"meas_level": 2},
+            program_sha=one.job_id,
         )
         for i, one in enumerate(placements)
     }
@@ -123,7 +128,9 @@ def measure() -> dict[str, float]:
         for _ in range(3):
             profiler = Profiler(executor, WORKERS)
             started = time.perf_counter()
-            members = assemble(plan, jobs, programs, model, snapshot, Truth(snapshot, {}), profiler)
+            members = assemble(
+                plan, jobs, programs, model, snapshot, Truth(snapshot, {}), profiler, Recent(REMEMBERED_BYTES)
+            )
             calls = [
                 executor.submit(run_tasks, join_tasks([member.record for member in members[lane::WORKERS]]))
                 for lane in range(WORKERS)

@@ -63,16 +63,24 @@ async def result(
     with door.notices.watch_async(job_topic(job_id)) as hint:
         while True:
             hint.clear()
+            left = deadline - time.monotonic()
+            if left > 0 and not door.notices.closed and door.notices.is_unfinished(scope.tenant_id, job_id):
+                await _hinted(hint, min(left, _REREAD_S))  # a read would only say that it is not done
+                hint.clear()
             answer = await run_in_threadpool(_read, door, scope, job_id, wanted)
             left = deadline - time.monotonic()
             if isinstance(answer, Response):
                 return answer
             if left <= 0 or door.notices.closed or JobState(answer.state).final:
                 raise no_result(answer)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(hint.wait(), min(left, _REREAD_S))
+            await _hinted(hint, min(left, _REREAD_S))
             if not hint.is_set() and await request.is_disconnected():  # nobody cancels a route that does not stream
                 raise no_result(answer)
+
+
+async def _hinted(hint: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(hint.wait(), seconds)
 
 
 def _read(door: Door, scope: TenantScope, job_id: str, wanted: _Wanted) -> Response | jobs.JobRow:

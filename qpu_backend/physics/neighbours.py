@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from qpu_backend.physics.context import NO_FACTORS, Context
+from qpu_backend.physics.context import NO_CONTEXT, NO_FACTORS, Context
 from qpu_backend.physics.crosstalk import conditional_factors, leaked_excitation, physical_windows, readout_blur
 from qpu_backend.physics.drive import PULSE, kicks_of, pulses_of
 from qpu_backend.physics.ghosts import Felt, ghosts_of
@@ -175,6 +175,8 @@ def context_of(
         neighbours: those that run beside it in this round, each with what :func:`wanted` asked for.
         start: of :func:`own_start`.
     """
+    if not neighbours:
+        return Context(start=start) if start.size else NO_CONTEXT
     qubits, duration_ns = own.circuit.qubits, own.summary.duration_ns
     factors = conditional_factors(crosstalk, topology, own.exposed, [other.acting for other, _ in neighbours])
     method = choose_method(own.summary.num_qubits, own.summary.has_mid_circuit)

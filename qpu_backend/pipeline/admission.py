@@ -124,6 +124,7 @@ class Admission:
                 raise
             row, replayed = _same_job(twin, prepared, error.key), True
         if not replayed:
+            self._notices.admitted(row.tenant_id, row.id)
             self._notices.post([queue_topic(row.device_id)])
             self._notices.post([tenant_topic(row.tenant_id)], within_s=UNHURRIED_S)
             self._metrics.jobs_admitted.labels(device=row.device_id).inc()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 from math import exp
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qpu_backend.domain.privacy import co_tenants
 from qpu_backend.domain.seeds import derive_seed
@@ -25,6 +25,7 @@ from qpu_backend.physics.snapshot import RegionNoise
 from qpu_backend.physics.timing import Durations, schedule
 from qpu_backend.pipeline.caveats import caveats
 from qpu_backend.pipeline.contexts import Met, contexts_of
+from qpu_backend.pipeline.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,13 @@ if TYPE_CHECKING:
     from qpu_backend.physics.drift import Truth
     from qpu_backend.physics.snapshot import Snapshot
     from qpu_backend.stores.jobs import JobRow
+
+
+REMEMBERED_BYTES: Final = 2 << 20
+"""Of circuits in place."""
+
+InPlace = Recent[tuple[str, tuple[int, ...], str, int, bool], tuple[PlacedCircuit, ...]]
+"""Program, qubits, device, number of the calibration, whether alone → its circuits, relocated and timed."""
 
 
 class Unplaceable(Exception):
@@ -113,6 +121,7 @@ def assemble(
     snapshot: Snapshot,
     truth: Truth,
     profile: Callable[[Sequence[ProfileTask]], Sequence[Profile]],
+    in_place: InPlace,
 ) -> tuple[Member, ...]:
     """Execution records for every placement of a plan, in its order.
 
@@ -124,6 +133,7 @@ def assemble(
         snapshot: its current calibration, by which circuits are placed and timed.
         truth: what the device is now: what is simulated.
         profile: simulates circuits alone, for what their neighbours feel of them.
+        in_place: remembers programs where they ran lately.
 
     Raises:
         Unplaceable: a job uses what the device no longer offers.
@@ -133,7 +143,7 @@ def assemble(
     for placement in plan.placements:
         try:
             job, program = jobs[placement.job_id], bodies[placement.job_id]
-            placed.append(_placed(placement, job, program, model, snapshot, truth, alone=alone))
+            placed.append(_placed(placement, job, program, model, snapshot, truth, in_place, alone=alone))
         except NotCalibrated as error:  # a coupler that a calibration took after the job was admitted
             raise Unplaceable(placement.job_id) from error
     met = contexts_of(placed, plan.rounds, model, truth.snapshot, profile)
@@ -147,13 +157,18 @@ def _placed(
     model: DeviceModel,
     snapshot: Snapshot,
     truth: Truth,
+    in_place: InPlace,
     *,
     alone: bool,
 ) -> _Placed:
-    where = range(model.num_qubits) if job.footprint["shape"] is None else placement.region
-    circuits = tuple(
-        PlacedCircuit.of(relocate(circuit, where, snapshot), snapshot, alone=alone) for circuit in program.circuits
-    )
+    where = tuple(range(model.num_qubits)) if job.footprint["shape"] is None else placement.region
+    key = (job.program_sha, where, snapshot.device, snapshot.number, alone)
+    circuits = in_place.get(key)
+    if circuits is None:
+        circuits = tuple(
+            PlacedCircuit.of(relocate(circuit, where, snapshot), snapshot, alone=alone) for circuit in program.circuits
+        )
+        in_place.put(key, circuits, sum(1024 + placed.circuit.operations.nbytes for placed in circuits))
     region = {qubit for placed in circuits for qubit in placed.circuit.qubits}
     noise = RegionNoise.of(truth.snapshot, region, zz=model.crosstalk.zz, detuning_hz=truth.detuning_hz)
     if job.options.get("meas_level", 2) == 1:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from qpu_backend.domain.errors import IllegalTransition, NotFound
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.pipeline.endings import end_free
-from qpu_backend.pipeline.notices import topics_of_ends
 from qpu_backend.stores import events, job_states, jobs
 from qpu_backend.stores.job_states import CancelOutcome
 
@@ -56,5 +55,5 @@ class Cancellation:
                 case _:
                     pass  # asked before
             row = jobs.get_job(connection, scope, job_id) or asked.job
-        self._notices.post(topics_of_ends([(row.tenant_id, row.id)]))
+        self._notices.ended([(row.tenant_id, row.id)])
         return row

@@ -17,9 +17,10 @@ from qpu_backend.domain.footprint import Footprint
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.planning import Plan, QueuedJob, View, Wait, plan
 from qpu_backend.domain.programs import Program
-from qpu_backend.pipeline.batching import Batch, Member, Unplaceable, assemble
+from qpu_backend.pipeline.batching import REMEMBERED_BYTES, Batch, InPlace, Member, Unplaceable, assemble
 from qpu_backend.pipeline.endings import fail_jobs
-from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic, topics_of_ends
+from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic
+from qpu_backend.pipeline.recent import Recent
 from qpu_backend.pipeline.recovery import recover
 from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs
 from qpu_backend.stores.errors import DatabaseBusy, LeaseLost, MissingRow
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from qpu_backend.pipeline.lease import DeviceLease
     from qpu_backend.pipeline.notices import NoticeBoard
     from qpu_backend.pipeline.profiling import Profiler
-    from qpu_backend.pipeline.recent import Recent
     from qpu_backend.stores.database import Database
     from qpu_backend.telemetry.metrics import Metrics
 
@@ -81,6 +81,7 @@ class Dispatcher:
         self._max_inflight = max_inflight
         self._programs = programs
         self._profile = profile
+        self._in_place: InPlace = Recent(REMEMBERED_BYTES)
         self._inflight: set[tuple[str, int]] = set()
         self._long: set[tuple[str, int]] = set()
         self._unsure = True
@@ -281,7 +282,9 @@ class Dispatcher:
         programs |= {sha: Program.from_document(unpack(body)) for sha, body in bodies.items()}
         asked = {job_id: programs[row.program_sha] for job_id, row in chosen.items()}
         truth = self._fleet.truth(self._device_id, decision.device_start_us)
-        return assemble(decision, chosen, asked, calibrated.model, calibrated.snapshot, truth, self._profile)
+        return assemble(
+            decision, chosen, asked, calibrated.model, calibrated.snapshot, truth, self._profile, self._in_place
+        )
 
     def _suspect(self, job_ids: list[str]) -> None:
         """No batch can be made of these jobs: each is tried alone next, and one that is alone already fails, free."""
@@ -362,7 +365,7 @@ class Dispatcher:
             devices.require_epoch(connection, self._device_id, self._lease.epoch or 0)
             rows = list(jobs.read_jobs(connection, self._scope, job_ids).values())
             fail_jobs(connection, self._scope, rows, code, message, now_us)
-        self._notices.post(topics_of_ends((row.tenant_id, row.id) for row in rows))
+        self._notices.ended((row.tenant_id, row.id) for row in rows)
 
 
 class _PlanOutdatedError(Exception):

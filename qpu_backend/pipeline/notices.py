@@ -12,10 +12,14 @@ import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from cachetools import LRUCache
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
 from contextlib import contextmanager, suppress
+
+_KNOWN_JOBS: Final = 100_000
 
 
 class _Route:
@@ -47,7 +51,26 @@ class NoticeBoard:
         self._lock = threading.Lock()
         self._routes: defaultdict[str, set[_Route]] = defaultdict(set)
         self._threads: defaultdict[str, set[threading.Event]] = defaultdict(set)
+        self._unfinished: LRUCache[str, str] = LRUCache(_KNOWN_JOBS)
         self._closed = False
+
+    def admitted(self, tenant_id: str, job_id: str) -> None:
+        """A job was admitted here: until :meth:`ended` nobody needs to read whether it is done."""
+        with self._lock:
+            self._unfinished[job_id] = tenant_id
+
+    def is_unfinished(self, tenant_id: str, job_id: str) -> bool:
+        """Whether it is known, without reading, that this job of this tenant has not ended. Ask while watching it."""
+        with self._lock:
+            return self._unfinished.get(job_id) == tenant_id
+
+    def ended(self, jobs: Iterable[tuple[str, str]]) -> None:
+        """Jobs have ended, or may have: (tenant, job) each. Wakes who waits for them or for their tenant's events."""
+        ends = list(jobs)
+        with self._lock:
+            for _, job_id in ends:
+                self._unfinished.pop(job_id, None)
+        self.post({topic for tenant_id, job_id in ends for topic in (tenant_topic(tenant_id), job_topic(job_id))})
 
     def post(self, topics: Iterable[str], *, within_s: float = 0.0) -> None:
         """Wake everybody who waits for one of the topics. Any thread may call this.
@@ -119,11 +142,6 @@ def tenant_topic(tenant_id: str) -> str:
 def job_topic(job_id: str) -> str:
     """The topic of a job's end."""
     return f"job:{job_id}"
-
-
-def topics_of_ends(ended: Iterable[tuple[str, str]]) -> set[str]:
-    """What to post when jobs have ended: (tenant, job) each."""
-    return {topic for tenant_id, job_id in ended for topic in (tenant_topic(tenant_id), job_topic(job_id))}
 
 
 def queue_topic(device_id: str) -> str:

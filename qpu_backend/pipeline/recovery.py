@@ -19,7 +19,7 @@ from qpu_backend.domain.programs import Program
 from qpu_backend.pipeline.batching import Batch, Member
 from qpu_backend.pipeline.endings import end_free, fail_jobs
 from qpu_backend.pipeline.execution import ExecutorClosed
-from qpu_backend.pipeline.notices import queue_topic, topics_of_ends
+from qpu_backend.pipeline.notices import queue_topic
 from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs
 from qpu_backend.stores.errors import LeaseLost, MissingRow
 from qpu_backend.telemetry.logs import logger
@@ -274,5 +274,5 @@ class Retrier:
             runner.run_again(again)
             return
         self.finished(batch)
-        self._notices.post(topics_of_ends((member.job.tenant_id, member.job.id) for member in batch.members))
+        self._notices.ended((member.job.tenant_id, member.job.id) for member in batch.members)
         self._notices.post([queue_topic(batch.device_id)])

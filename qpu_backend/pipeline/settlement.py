@@ -16,7 +16,6 @@ from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.quota import Resource
 from qpu_backend.domain.tenancy import TenantId
 from qpu_backend.pipeline.endings import nothing_used
-from qpu_backend.pipeline.notices import topics_of_ends
 from qpu_backend.pipeline.postprocessing import package
 from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs, money, quota
 from qpu_backend.stores.errors import LeaseLost
@@ -135,7 +134,7 @@ class Settler:
             if not batches.finish_batch(connection, self._scope, batch.id, finished_at_us=self._clock.now_us()):
                 raise RuntimeError(f"batch {batch.id} is not running, so it cannot be settled")
         self._finished(batch)
-        self._notices.post(topics_of_ends((member.job.tenant_id, member.job.id) for member in batch.members))
+        self._notices.ended((member.job.tenant_id, member.job.id) for member in batch.members)
         for end in outcomes:
             self._metrics.jobs_finished.labels(device=batch.device_id, outcome=end).inc()
         self._log.info("batch_settled", device=batch.device_id, batch=batch.id, jobs=len(settled))
