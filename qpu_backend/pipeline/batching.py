@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 REMEMBERED_BYTES: Final = 2 << 20
 """Of circuits in place."""
 
-InPlace = Recent[tuple[str, tuple[int, ...], str, int, bool], tuple[PlacedCircuit, ...]]
-"""Program, qubits, device, number of the calibration, whether alone → its circuits, relocated and timed."""
+InPlace = Recent[tuple[str, str, tuple[int, ...], str, int, bool], tuple[PlacedCircuit, ...]]
+"""Tenant, program, qubits, device, number of the calibration, whether alone → its circuits, relocated and timed."""
 
 
 class Unplaceable(Exception):
@@ -109,6 +109,10 @@ class _Placed:
     noise: RegionNoise
 
     @property
+    def tenant_id(self) -> str:
+        return self.job.tenant_id
+
+    @property
     def region(self) -> tuple[int, ...]:
         return self.placement.region
 
@@ -120,7 +124,7 @@ def assemble(
     model: DeviceModel,
     snapshot: Snapshot,
     truth: Truth,
-    profile: Callable[[Sequence[ProfileTask]], Sequence[Profile]],
+    profile: Callable[[Sequence[tuple[str, ProfileTask]]], Sequence[Profile]],
     in_place: InPlace,
 ) -> tuple[Member, ...]:
     """Execution records for every placement of a plan, in its order.
@@ -162,7 +166,7 @@ def _placed(
     alone: bool,
 ) -> _Placed:
     where = tuple(range(model.num_qubits)) if job.footprint["shape"] is None else placement.region
-    key = (job.program_sha, where, snapshot.device, snapshot.number, alone)
+    key = (job.tenant_id, job.program_sha, where, snapshot.device, snapshot.number, alone)
     circuits = in_place.get(key)
     if circuits is None:
         circuits = tuple(

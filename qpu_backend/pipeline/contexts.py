@@ -43,6 +43,11 @@ class PlacedJob(Protocol):
     """What is asked of a placement here."""
 
     @property
+    def tenant_id(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
     def region(self) -> tuple[int, ...]:
         """Physical qubits it holds."""
         ...
@@ -81,7 +86,7 @@ def contexts_of(
     rounds: Iterable[Round],
     model: DeviceModel,
     truth: Snapshot,
-    profile: Callable[[Sequence[ProfileTask]], Sequence[Profile]],
+    profile: Callable[[Sequence[tuple[str, ProfileTask]]], Sequence[Profile]],
 ) -> list[Met]:
     """The contexts of every placement of a batch, in its order.
 
@@ -118,10 +123,10 @@ class _Surroundings:
         ]
         self._profiles: dict[tuple[int, int], Profile] = {}
 
-    def look(self, profile: Callable[[Sequence[ProfileTask]], Sequence[Profile]]) -> None:
+    def look(self, profile: Callable[[Sequence[tuple[str, ProfileTask]]], Sequence[Profile]]) -> None:
         """Have the circuits that are felt by somebody simulated."""
         asked: list[tuple[int, int]] = []
-        tasks: list[ProfileTask] = []
+        tasks: list[tuple[str, ProfileTask]] = []
         for index, one in enumerate(self._placed):
             feeling = [circuit for other in sorted(self._touching[index]) for circuit in self._placed[other].circuits]
             for number, circuit in enumerate(one.circuits):
@@ -131,7 +136,8 @@ class _Surroundings:
                     continue
                 asked.append((index, number))
                 angles = _some_bindings(one.program, number)
-                tasks.append(ProfileTask(circuit.circuit, angles, one.noise, np.zeros(0), qubits or ()))
+                task = ProfileTask(circuit.circuit, angles, one.noise, np.zeros(0), qubits or ())
+                tasks.append((one.tenant_id, task))
         if tasks:
             self._profiles = dict(zip(asked, profile(tasks), strict=True))
 

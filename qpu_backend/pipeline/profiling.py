@@ -28,14 +28,21 @@ class Profiler:
         self._workers = workers
         self._known: Recent[bytes, Profile] = Recent(_REMEMBERED_BYTES)
 
-    def __call__(self, tasks: Sequence[ProfileTask]) -> list[Profile]:
+    def __call__(self, asked: Sequence[tuple[str, ProfileTask]]) -> list[Profile]:
         """One profile a task, in order; blocks until the workers have answered what is not remembered.
+
+        Args:
+            asked: the tenant whose circuit it is, and the task. Each tenant has answers of its own: how fast a batch
+                starts must not tell what others have sent.
 
         Raises:
             Exception: whatever ended the workers, or a circuit that its region does not offer.
         """
-        records = [task.to_bytes() for task in tasks]
-        keys = [hashlib.sha256(record).digest() for record in records]
+        records = [task.to_bytes() for _, task in asked]
+        keys = [
+            hashlib.sha256(f"{tenant};".encode() + record).digest()
+            for (tenant, _), record in zip(asked, records, strict=True)
+        ]
         profiles = {key: known for key in keys if (known := self._known.get(key)) is not None}
         missing = {key: record for key, record in zip(keys, records, strict=True) if key not in profiles}
         lanes = [list(missing)[lane :: self._workers] for lane in range(self._workers)]
