@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor, Future
+
+import numpy as np
 import pytest
 
 from qpu_backend.domain.errors import DomainError
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.engines.decoding_pool import DecodingPool
+from qpu_backend.engines.protocol import ProfileTask
+from qpu_backend.physics.circuit import IsaCircuit, Op, operations
+from qpu_backend.physics.snapshot import QubitProperties, RegionNoise
+from qpu_backend.pipeline.profiling import Profiler
 from qpu_backend.pipeline.recent import Recent
 from qpu_sdk.wire.models import Pub
 
@@ -74,3 +81,23 @@ def test_memory_is_bounded_by_size():
     memory.put("d", "D", 11)
     assert memory.get("d") is None
     assert memory.get("b") == "B"
+
+
+def test_a_profile_is_remembered_for_the_tenant_whose_circuit_it_is():
+    calls = []
+
+    class Counting(Executor):
+        def submit(self, fn, /, *args):
+            calls.append(args)
+            answer = Future()
+            answer.set_result(fn(*args))
+            return answer
+
+    qubit = QubitProperties(200.0, 150.0, None, None, 0.01, 0.02, 1000.0)
+    circuit = IsaCircuit((3,), 1, (), operations([(int(Op.MEASURE), 0, -1, 0, -1, 0.0, -1)]))
+    task = ProfileTask(circuit, np.zeros((1, 0)), RegionNoise({3: qubit}, {}), np.zeros(0), (0,))
+    profiler = Profiler(Counting(), 1)
+    for tenant, asked_so_far in (("alice", 1), ("alice", 1), ("bob", 2)):
+        (profile,) = profiler([(tenant, task)])
+        assert profile.final.tolist() == [0.0]
+        assert len(calls) == asked_so_far
