@@ -6,7 +6,7 @@ It shares the ALAP schedule with the service and nothing else: phases are worked
     v  ─────[    ecr     ]──[sx]   in each window between two boundaries on u or v the coupler adds
        |  |  |   |       |  |      φ = η·2πζτ to |11⟩ (H = 2πζ |11⟩⟨11|):
          1  1  η   η      η        η = 0 in a gate on u and v themselves, ``echo`` while either is in an ECR or CX,
-                                   1 otherwise.
+                                   1 otherwise; while both are (with others) the form is ¼φ Z⊗Z instead.
 
 Gates are perfect, and so is the readout: what is compared is the crosstalk alone. Phases are diagonal, so those of
 consecutive windows are added until an operation on u or v does not commute with them.
@@ -44,8 +44,8 @@ SIZES: Final = (3, 4, 5, 3, 5)
 """Qubits of one tenant after the other."""
 LAYERS: Final = 6
 
-Window = tuple[float, tuple[int, int], float]
-"""When it closes (ns from the beginning), the two local qubits, the phase in rad."""
+Window = tuple[float, tuple[int, int], float, float]
+"""When it closes (ns from the beginning), the two local qubits, the phase on |11⟩ and that on each qubit's |1⟩, rad."""
 
 
 def joint_circuit(
@@ -80,8 +80,10 @@ def joint_circuit(
             continue
         operands = [q for q in (q0, q1) if q >= 0]
         if code not in DIAGONAL:
-            for (u, v), phase in due.before(operands, starts[index]):
+            for (u, v), phase, turn in due.before(operands, starts[index]):
                 answer.cp(phase, wires[u], wires[v])
+                answer.p(turn, wires[u])
+                answer.p(turn, wires[v])
         append(answer, OP_OF_CODE[code], [wires[q] for q in operands], angle)
     for code, q0, _, clbit, *_ in rows:  # phases that are still due change no reading
         if code == Op.MEASURE:
@@ -94,16 +96,17 @@ class _Due:
 
     def __init__(self, windows: list[Window]) -> None:
         self._windows = sorted(windows, reverse=True)
-        self._phases: dict[tuple[int, int], float] = {}
+        self._phases: dict[tuple[int, int], tuple[float, float]] = {}
         self._excited: set[int] = set()
 
-    def before(self, operands: Sequence[int], time_ns: float) -> list[tuple[tuple[int, int], float]]:
+    def before(self, operands: Sequence[int], time_ns: float) -> list[tuple[tuple[int, int], float, float]]:
         """Phases to be applied before an operation that begins at a time; times never go back."""
         while self._windows and self._windows[-1][0] <= time_ns:
-            _, pair, angle = self._windows.pop()
-            self._phases[pair] = self._phases.get(pair, 0.0) + angle
-        ready = [(pair, self._phases.pop(pair)) for pair in list(self._phases) if not {*operands}.isdisjoint(pair)]
-        matters = [(pair, angle) for pair, angle in ready if self._excited.issuperset(pair) and angle]  # not on |0⟩
+            _, pair, phase, turn = self._windows.pop()
+            known = self._phases.get(pair, (0.0, 0.0))
+            self._phases[pair] = known[0] + phase, known[1] + turn
+        ready = [(pair, *self._phases.pop(pair)) for pair in list(self._phases) if not {*operands}.isdisjoint(pair)]
+        matters = [each for each in ready if self._excited.issuperset(each[0]) and each[1]]  # not on |0⟩
         self._excited.update(operands)
         return matters
 
@@ -126,9 +129,11 @@ def zz_windows(
         u, v = local[a], local[b]
         boundaries = sorted({time_ns for q in (u, v) for interval in busy[q] for time_ns in interval[:2]})
         for opens, closes in pairwise(boundaries):
-            eta = _eta([_running(busy[q], 0.5 * (opens + closes)) for q in (u, v)], {u, v}, noise.zz_echo)
-            if eta:
-                windows.append((closes, (u, v), eta * 2e-9 * math.pi * zz_hz * (closes - opens)))
+            running = [_running(busy[q], 0.5 * (opens + closes)) for q in (u, v)]
+            phase = _eta(running, {u, v}, noise.zz_echo) * 2e-9 * math.pi * zz_hz * (closes - opens)
+            if phase:
+                both = all(row is not None and row[0] in ECHOED for row in running)
+                windows.append((closes, (u, v), phase, -0.5 * phase if both else 0.0))
     return windows
 
 

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from qpu_backend.engines.protocol import RegionTask, SliceOutcome, SliceSpec
 
-ENGINE_VERSION: Final = "2"
+ENGINE_VERSION: Final = "3"
 """Changes whenever the same record may give other counts."""
 
 FINGERPRINT: Final[dict[str, str]] = {

@@ -7,7 +7,9 @@ ghost jumps, and nothing that follows the last such operation matters.
     φ(a → b) = 2πζ ∫ η dt      η = 0 during a gate on the two qubits themselves (part of its calibration),
                                echo while one of them is in an echoed gate with a third, otherwise 1
 
-H = 2πζ |11⟩⟨11|, as measured with the neighbour in |0⟩ and |1⟩: arXiv 2303.14103, 2106.00675.
+H = 2πζ |11⟩⟨11| = ½πζ (1 − Z₁ − Z₂ + Z₁Z₂), as measured with the neighbour in |0⟩ and |1⟩: arXiv 2303.14103,
+2106.00675. While *both* are in echoed gates each is flipped half-way, which takes Z₁ and Z₂ away and leaves Z₁Z₂: the
+phase is φ |11⟩⟨11| followed by a turn of −φ/2 on each.
 """
 
 from __future__ import annotations
@@ -94,19 +96,25 @@ class Jump:
 PhaseStep = Phase | GhostPhase | Smear | Turn
 
 
+Piece = tuple[float, float, float]
+"""(opens, closes, η)"""
+Span = tuple[float, float]
+"""(opens, closes)"""
+
+
 class _Rate:
     """∫ η dt as a function of time: piecewise linear."""
 
     __slots__ = ("_area", "_times")
 
-    def __init__(self, pieces: Iterable[tuple[float, float, float]], length_ns: float) -> None:
-        """``pieces``: (opens, closes, η); where several overlap the smallest η holds, where none does η = 1."""
+    def __init__(self, pieces: Iterable[Piece], length_ns: float, rest: float = 1.0) -> None:
+        """``pieces``: (opens, closes, η); where several overlap the smallest η holds, where none does ``rest``."""
         known = [piece for piece in pieces if piece[1] > piece[0]]
         times = sorted({0.0, length_ns, *(min(max(t, 0.0), length_ns) for piece in known for t in piece[:2])})
         area = [0.0]
         for opens, closes in pairwise(times):
             middle = 0.5 * (opens + closes)
-            eta = min((eta for a, b, eta in known if a <= middle < b), default=1.0)
+            eta = min((eta for a, b, eta in known if a <= middle < b), default=rest)
             area.append(area[-1] + eta * (closes - opens))
         self._times = times
         self._area = area
@@ -131,15 +139,19 @@ class _Bond:
     qubits: tuple[int, ...]
     zz_hz: float
     rate: _Rate
+    mutual: _Rate
+    """The part of ``rate`` while both sides are echoed."""
     matters_until_ns: float
     ghost: int = -1
     done_ns: float = 0.0
 
-    def due(self, time_ns: float) -> float:
-        """Phase since the last time, in rad; takes it."""
-        angle = 2e-9 * math.pi * self.zz_hz * self.rate.between(self.done_ns, time_ns)
+    def due(self, time_ns: float) -> tuple[float, float]:
+        """Phase since the last time, and the part of it from while both sides were echoed, in rad; takes it."""
+        scale = 2e-9 * math.pi * self.zz_hz
+        angle = scale * self.rate.between(self.done_ns, time_ns)
+        mutual = scale * self.mutual.between(self.done_ns, time_ns)
         self.done_ns = time_ns
-        return angle
+        return angle, mutual
 
 
 class Phases:
@@ -176,6 +188,7 @@ class Phases:
         self._closes = [self._closing_times(ghost) for ghost in context.ghosts]
         self._detuning = [noise.detuning_hz.get(q, 0.0) for q in physical]
         self._framed_ns = [0.0] * len(physical)
+        self._turned = [0.0] * len(physical)
         self._active = active
         local = {q: i for i, q in enumerate(physical)}
         for (a, b), zz_hz in noise.zz_hz.items():
@@ -213,13 +226,14 @@ class Phases:
         steps: list[PhaseStep] = []
         if qubit not in touched:
             return steps
-        if self._detuning[qubit] and time_ns <= self._active[qubit]:
-            angle = 2e-9 * math.pi * self._detuning[qubit] * (time_ns - self._framed_ns[qubit])
-            self._framed_ns[qubit] = time_ns
-            if abs(angle) > _NOTHING_RAD:
-                steps.append(Turn(qubit, angle))
         for bond in self._bonds_of[qubit]:
             steps += self._due(bond, time_ns, touched)
+        if self._detuning[qubit]:
+            self._turned[qubit] += 2e-9 * math.pi * self._detuning[qubit] * (time_ns - self._framed_ns[qubit])
+            self._framed_ns[qubit] = time_ns
+        if abs(self._turned[qubit]) > _NOTHING_RAD and time_ns <= self._active[qubit]:
+            steps.append(Turn(qubit, self._turned[qubit]))
+            self._turned[qubit] = 0.0
         return steps
 
     def before_jump(self, ghost: int, time_ns: float, touched: set[int]) -> list[PhaseStep]:
@@ -230,9 +244,11 @@ class Phases:
         if time_ns > bond.matters_until_ns or not touched.issuperset(bond.qubits):
             return []
         opened_ns = bond.done_ns
-        angle = bond.due(time_ns)
+        angle, mutual = bond.due(time_ns)
         if abs(angle) <= _NOTHING_RAD:
             return []
+        for q in bond.qubits:
+            self._turned[q] -= 0.5 * mutual
         if bond.ghost < 0:
             return [Phase((bond.qubits[0], bond.qubits[1]), angle)]
         if not self._ghosts[bond.ghost].independent:
@@ -247,19 +263,29 @@ class Phases:
             for gate in busy[q]
             if gate.echoed or gate.partner == other
         ]
-        until = max(self._active[u], self._active[w])
-        bond = _Bond((u, w), zz_hz, _Rate(pieces, self._duration_ns), until)
+        echoed = [
+            [(gate.opens_ns, gate.closes_ns) for gate in busy[q] if gate.echoed and gate.partner != other]
+            for q, other in ((u, w), (w, u))
+        ]
+        rate, mutual = self._rates(pieces, *echoed, echo)
+        bond = _Bond((u, w), zz_hz, rate, mutual, max(self._active[u], self._active[w]))
         self._bonds_of[u].append(bond)
         self._bonds_of[w].append(bond)
 
     def _bind_ghost(self, index: int, ghost: Ghost, u: int, zz_hz: float, busy: list[Busy], echo: float) -> None:
         opens = [max(0.0, self._duration_ns - t) for t in ghost.opens_ns.tolist()]
         closes = self._closes[index].tolist()
-        pieces = [(gate.opens_ns, gate.closes_ns, echo) for gate in busy if gate.echoed]
-        pieces += [(a, b, echo) for a, b, echoed in zip(opens, closes, ghost.echoed.tolist(), strict=True) if echoed]
-        bond = _Bond((u,), zz_hz, _Rate(pieces, self._duration_ns), self._active[u], index)
+        own = [(gate.opens_ns, gate.closes_ns) for gate in busy if gate.echoed]
+        other = [(a, b) for a, b, echoed in zip(opens, closes, ghost.echoed.tolist(), strict=True) if echoed]
+        rate, mutual = self._rates([(*span, echo) for span in own + other], own, other, echo)
+        bond = _Bond((u,), zz_hz, rate, mutual, self._active[u], index)
         self._bonds_of[u].append(bond)
         self._bonds_of_ghost[index].append(bond)
+
+    def _rates(self, pieces: list[Piece], one: list[Span], other: list[Span], echo: float) -> tuple[_Rate, _Rate]:
+        """Of a bond whose sides are echoed in the given spans: all of it, and the part while both are."""
+        both = [(max(a, c), min(b, d), echo) for a, b in one for c, d in other if max(a, c) < min(b, d)]
+        return _Rate(pieces, self._duration_ns), _Rate(both, self._duration_ns, rest=0.0)
 
     def _closing_times(self, ghost: Ghost) -> NDArray[np.float64]:
         return np.array([*(self._duration_ns - ghost.opens_ns[1:]), self._duration_ns])

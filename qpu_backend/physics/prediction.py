@@ -11,19 +11,19 @@ cannot hurt.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp
+from math import exp, pi
 from typing import TYPE_CHECKING
 
 from qpu_backend.physics.circuit import Op
 from qpu_backend.physics.context import NO_CONTEXT
-from qpu_backend.physics.exposure import phase_loss
+from qpu_backend.physics.exposure import Exposure, phase_loss
 from qpu_backend.physics.fidelity import added_loss, gate_loss, idle_loss, readout_loss
-from qpu_backend.physics.phases import Phase
 from qpu_backend.physics.program import Step, noisy_program
 from qpu_backend.physics.snapshot import RegionNoise
+from qpu_backend.physics.timing import Durations, schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from qpu_backend.physics.circuit import IsaCircuit
     from qpu_backend.physics.context import Context
@@ -66,8 +66,8 @@ def predict(
 ) -> Prediction:
     """Predict the success of a circuit where it is placed.
 
-    Waiting and ZZ follow the circuit's own schedule: relaxation in each gap, and ¾ sin²(φ/2) for every phase that
-    builds up until an operation turns it round. Of an ``if_else`` the branch that loses more counts.
+    Waiting and ZZ follow the circuit's own schedule: relaxation in each gap, and ¾ sin²(φ/2) for every window of
+    :class:`~qpu_backend.physics.exposure.Exposure`. Of an ``if_else`` the branch that loses more counts.
 
     Args:
         circuit: on physical qubits.
@@ -78,15 +78,26 @@ def predict(
     Raises:
         NotCalibrated: the device does not offer one of the operations.
     """
-    noise = RegionNoise.of(calibration, circuit.qubits, zz=crosstalk.zz)
+    noise = RegionNoise.of(calibration, circuit.qubits)
     tally = _Tally(circuit, noise)
     tally.add(noisy_program(circuit, noise))
+    exposure = Exposure(circuit, schedule(circuit, Durations.of(calibration)))
     return Prediction(
         gates=tally.gates,
         readout=tally.readout + sum(readout_loss(excited) for excited in context.start.tolist()),
         idling=tally.idling,
-        zz=tally.zz,
-        crosstalk=added_loss(circuit, calibration, context),
+        zz=_zz_loss(exposure, RegionNoise.of(calibration, circuit.qubits, zz=crosstalk.zz), circuit.qubits),
+        crosstalk=added_loss(circuit, calibration, context, exposure),
+    )
+
+
+def _zz_loss(exposure: Exposure, noise: RegionNoise, physical: Sequence[int]) -> float:
+    local = {q: index for index, q in enumerate(physical)}
+    return sum(
+        phase_loss(2e-9 * pi * zz_hz * window_ns)
+        for (a, b), zz_hz in noise.zz_hz.items()
+        if a in local and b in local
+        for window_ns in exposure.windows_ns(local[a], local[b], noise.zz_echo).tolist()
     )
 
 
@@ -94,19 +105,17 @@ class _Tally:
     """Losses of one pass over a program; lives only inside :func:`predict`."""
 
     def __init__(self, circuit: IsaCircuit, noise: RegionNoise) -> None:
-        self.gates = self.readout = self.idling = self.zz = 0.0
+        self.gates = self.readout = self.idling = 0.0
         self._circuit = circuit
         self._noise = noise
 
     @property
     def loss(self) -> float:
-        return self.gates + self.readout + self.idling + self.zz
+        return self.gates + self.readout + self.idling
 
     def add(self, happenings: Iterable[Happening]) -> None:
         for happening in happenings:
-            if isinstance(happening, Phase):
-                self.zz += phase_loss(happening.angle_rad)
-            elif isinstance(happening, Step):
+            if isinstance(happening, Step):
                 self._step(happening)
 
     def _step(self, step: Step) -> None:
@@ -130,4 +139,3 @@ class _Tally:
         self.gates += worse.gates
         self.readout += worse.readout
         self.idling += worse.idling
-        self.zz += worse.zz

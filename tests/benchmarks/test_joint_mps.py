@@ -55,7 +55,7 @@ def test_a_gate_has_no_zz_of_its_own_and_less_with_its_neighbours():
     writer.ecr(0, 1)
     writer.delay(660.0, 2)
     windows = windows_of(writer.measured())
-    during_gate = {pair: angle for closes, pair, angle in windows if angle and closes <= 60.0 + 660.0 + 1e-6}
+    during_gate = {pair: angle for closes, pair, angle, _ in windows if angle and closes <= 60.0 + 660.0 + 1e-6}
     full = 2e-9 * math.pi * 60e3 * 660.0
     assert (0, 1) not in during_gate
     assert during_gate[1, 2] == pytest.approx(0.6 * full)
@@ -68,14 +68,15 @@ def test_adding_up_phases_changes_nothing(number):
     whole = pair.together()
     rows = whole.operations.tolist()
     starts = schedule(whole, Durations.of(UNION)).starts_ns.tolist()
-    moments = [(closes, 0, place) for place, (closes, _, _) in enumerate(windows_of(whole))]
+    moments = [(closes, 0, place) for place, (closes, *_) in enumerate(windows_of(whole))]
     moments += [(start, 1, place) for place, start in enumerate(starts) if rows[place][0] not in {Op.DELAY, Op.MEASURE}]
     state, gates = Statevector.from_label("0" * 6), joint_mps.joint_circuit([pair.victim, pair.neighbour], UNION)
     windows = windows_of(whole)
     for _, kind, place in sorted(moments):
         if kind == 0:
-            _, (u, v), angle = windows[place]
-            state = state.evolve(Operator(np.diag([1, 1, 1, np.exp(1j * angle)])), [u, v])
+            _, (u, v), phase, turn = windows[place]
+            diagonal = np.exp(1j * np.array([0.0, turn, turn, phase + 2 * turn]))
+            state = state.evolve(Operator(np.diag(diagonal)), [u, v])
         else:
             code, q0, q1, _, _, angle, _ = rows[place]
             single = gates.copy_empty_like()

@@ -54,7 +54,7 @@ def many_rows(draw):
 
 
 def seen_by_program(one, noise):
-    """Per coupler, ∫ η dt of every phase that the program has."""
+    """Per coupler, ∫ η dt of every phase on |11⟩ that the program has."""
     times = {pair: [] for pair in COUPLED}
     for happening in noisy_program(one, noise):
         if isinstance(happening, Phase):
@@ -64,11 +64,46 @@ def seen_by_program(one, noise):
 
 
 def check_windows(one):
+    """A window loses as much as |11⟩⟨11| for all of its time, and no less than ZZ alone would."""
     noise = device()
     exposure = Exposure(one, schedule(one, Durations.of(noise)))
+    scheduled = schedule(one, Durations.of(noise))
     for pair, times in seen_by_program(one, noise).items():
-        windows = exposure.windows_ns(*pair, ECHO)
-        assert np.allclose([tau for tau in windows if tau > 1e-4], [tau for tau in times if tau > 1e-4], atol=1e-6)
+        windows = np.array([tau for tau in exposure.windows_ns(*pair, ECHO) if tau > 1e-4])
+        whole = np.array([tau for tau in times if tau > 1e-4])
+        assert np.all(windows <= whole + 1e-6)
+        assert np.all(windows >= whole / math.sqrt(3) - 1e-6)
+        if not both_are_echoed(one, scheduled, pair):
+            assert np.allclose(windows, whole, atol=1e-6)
+
+
+def both_are_echoed(one, scheduled, pair):
+    """Whether each of a pair is in an ECR with a third at some time."""
+    spans = [
+        [
+            (start, start + length)
+            for r, start, length in zip(
+                one.operations.tolist(), scheduled.starts_ns.tolist(), scheduled.lengths_ns.tolist(), strict=True
+            )
+            if r[0] == Op.ECR and q in r[1:3] and other not in r[1:3]
+        ]
+        for q, other in (pair, pair[::-1])
+    ]
+    return any(max(a[0], b[0]) < min(a[1], b[1]) for a in spans[0] for b in spans[1])
+
+
+def test_a_window_in_which_both_are_echoed_loses_as_zz_alone():
+    """(0 ecr 1) beside (2 ecr 3), with and without a wait as long as the gates before them."""
+    for wait_ns in (0.0, 660.0):
+        beside = [row(op, q, value=wait_ns * (op is Op.DELAY)) for q in range(4) for op in (Op.SX, Op.DELAY)]
+        one = circuit([*beside, row(Op.ECR, 0, 1), row(Op.ECR, 3, 2), *(row(Op.SX, q) for q in range(4))])
+        exposure = Exposure(one, schedule(one, Durations.of(device())))
+        before, during = exposure.windows_ns(1, 2, ECHO)
+        assert before == pytest.approx(60.0 + wait_ns)  # an ECR turns round what was there
+        turned = 0.5 * math.pi * 1e-9 * 60e3 * ECHO * 660.0
+        unitary = np.diag(np.exp(1j * turned * np.array([1, -1, -1, 1])))
+        alike = 2e-9 * math.pi * 60e3 * during
+        assert phase_loss(alike) == pytest.approx(1 - abs(np.trace(unitary) / 4) ** 2, rel=1e-2)
 
 
 @settings(deadline=None)

@@ -69,6 +69,12 @@ def cp(angle):
     return np.diag([1, 1, 1, np.exp(1j * angle)])
 
 
+def z_terms(angle, one, both):
+    """exp(−iθ (−Z₁ − Z₂)·one − iθ Z₁Z₂·both): ½πζ (1 − Z₁ − Z₂ + Z₁Z₂) after echoes."""
+    z1, z2 = np.array([1, -1, 1, -1]), np.array([1, 1, -1, -1])
+    return np.diag(np.exp(1j * angle * (-one * (z1 + z2) + both * z1 * z2)))
+
+
 def unitary(op, value):
     return rz(value) if op is Op.RZ else UNITARIES[op]
 
@@ -111,11 +117,13 @@ def by_time(given_circuit, device):
             if start == now and op is not Op.MEASURE:
                 state = apply(state, unitary(op, value), qubits)
         for (a, b), zz_hz in device.zz_hz.items():
-            eta = 1.0
-            for start, end, op, qubits, _ in acts:
-                if start <= now < end and len(qubits) == 2 and {a, b} & set(qubits):
-                    eta = 0.0 if {a, b} == set(qubits) else min(eta, ECHO if op is Op.ECR else 1.0)
-            state = apply(state, cp(2e-9 * math.pi * zz_hz * eta * (after - now)), (a, b))
+            running = [(op, set(qubits)) for start, end, op, qubits, _ in acts if start <= now < end]
+            flipped = {q for op, qubits in running if op is Op.ECR for q in qubits}
+            turned = 0.5 * math.pi * zz_hz * 1e-9 * (after - now)
+            if not any({a, b} == qubits for _, qubits in running):
+                one = 0.0 if {a, b} <= flipped else ECHO if {a, b} & flipped else 1.0
+                both = ECHO if {a, b} & flipped else 1.0
+                state = apply(state, z_terms(turned, one, both), (a, b))
         for q, hz in device.detuning_hz.items():
             state = apply(state, rz(2e-9 * math.pi * hz * (after - now)), (q,))
     return np.abs(state) ** 2
