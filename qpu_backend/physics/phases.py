@@ -263,11 +263,11 @@ class Phases:
             for gate in busy[q]
             if gate.echoed or gate.partner == other
         ]
-        echoed = [
+        by_u, by_w = (
             [(gate.opens_ns, gate.closes_ns) for gate in busy[q] if gate.echoed and gate.partner != other]
             for q, other in ((u, w), (w, u))
-        ]
-        rate, mutual = self._rates(pieces, *echoed, echo)
+        )
+        rate, mutual = self._rates(pieces, by_u, by_w, echo)
         bond = _Bond((u, w), zz_hz, rate, mutual, max(self._active[u], self._active[w]))
         self._bonds_of[u].append(bond)
         self._bonds_of[w].append(bond)
