@@ -1,12 +1,7 @@
-"""Where a job goes: every region its shape fits on, scored for its own circuits, and what is still free.
+"""Where a job could go: every region its shape fits on, scored for its own circuits.
 
 Regions are rows of an array and sets of qubits are bit masks, so asking 700 regions "are you free, and how good?" costs
-some ten microseconds.
-
-         . . . . . .        #  region          A place is free when no qubit of it is blocked:
-         . o o o o .        o  its halo        blocked = regions given out, and their halos where
-         o # # # # o           (buffer = 1)    the device's policy wants a buffer.
-         . o o o o .
+some ten microseconds. What is free is known in :mod:`qpu_backend.domain.floor`.
 """
 
 from __future__ import annotations
@@ -16,11 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from qpu_backend.physics.topology import mask_of
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from qpu_backend.domain.footprint import Footprint
@@ -115,90 +106,16 @@ class EmbeddingTable:
         )  # not BLAS: its threads cost more than they bring, and order sums
 
 
-class Floor:
-    """The chip while a batch is being put together: what is given out, and what that leaves free.
-
-    Attributes:
-        blocked: mask of the qubits in which no further region may lie.
-        charged: mask of the qubits somebody is charged for: regions and buffers.
-    """
-
-    def __init__(
-        self,
-        topology: Topology,
-        usable_mask: int,
-        embeddings: Mapping[str, EmbeddingTable],
-        *,
-        buffer: int,
-        packing: float,
-    ) -> None:
-        self.blocked = 0
-        self.charged = 0
-        self._topology = topology
-        self._usable = usable_mask
-        self._embeddings = embeddings
-        self._buffer = buffer
-        self._packing = packing
-        self._anywhere: dict[str, bool] = {}
-        self._free: dict[str, tuple[int, NDArray[np.bool_]]] = {}
-
-    def ever_fits(self, footprint: Footprint) -> bool:
-        """Whether the job has a place on the chip when nobody else is on it."""
-        if footprint.shape is None:
-            return not mask_of(footprint.qubits) & ~self._usable
-        table = self._embeddings.get(footprint.shape)
-        if table is None or not table.carries(footprint):
-            return False
-        if footprint.shape not in self._anywhere:
-            self._anywhere[footprint.shape] = bool(_misses(table, ~self._usable).any())
-        return self._anywhere[footprint.shape]
-
-    def best(self, footprint: Footprint) -> tuple[tuple[int, ...], float] | None:
-        """The best free region for this job and its predicted −ln F, or ``None`` when nothing fits."""
-        if footprint.shape is None:
-            mask = mask_of(footprint.qubits)
-            return None if mask & (self.blocked | ~self._usable) else (footprint.qubits, 0.0)
-        table = self._embeddings[footprint.shape]
-        rows = np.flatnonzero(self._free_rows(footprint.shape, table))
-        if not rows.size:
-            return None
-        loss = table.score(footprint)[rows]
-        taken = _fresh_qubits(table, rows, self._usable & ~self.blocked) if self._packing else 0
-        row = int(np.argmin(loss + self._packing * taken))
-        return tuple(table.regions[rows[row]].tolist()), float(loss[row])
-
-    def take(self, region: tuple[int, ...]) -> int:
-        """Give a region out; the mask of the buffer qubits charged with it."""
-        mask = mask_of(region)
-        halo = self._topology.neighbour_mask(mask) & ~mask if self._buffer else 0
-        buffer_mask = halo & self._usable & ~self.charged
-        self.charged |= mask | buffer_mask
-        self.blocked |= mask | halo
-        return buffer_mask
-
-    def _free_rows(self, shape: str, table: EmbeddingTable) -> NDArray[np.bool_]:
-        """Which regions of the shape are free now; brought up to date only when somebody asks."""
-        forbidden = self.blocked | ~self._usable
-        if shape in self._free:
-            seen, free = self._free[shape]
-            if seen != forbidden:
-                free &= _misses(table, forbidden & ~seen)
-        else:
-            free = _misses(table, forbidden)
-        self._free[shape] = (forbidden, free)
-        return free
-
-
-def _misses(table: EmbeddingTable, mask: int) -> NDArray[np.bool_]:
-    """For each region, whether it has no qubit in ``mask``; shape ``(k,)``."""
-    words = as_words(mask, len(table.region_words))
-    hit = table.region_words[0] & words[0]
-    for row, word in zip(table.region_words[1:], words[1:], strict=True):
+def misses(region_words: NDArray[np.uint64], mask: int) -> NDArray[np.bool_]:
+    """For each set of qubits, whether none of them is in ``mask``; shape ``(k,)``."""
+    words = as_words(mask, len(region_words))
+    hit = region_words[0] & words[0]
+    for row, word in zip(region_words[1:], words[1:], strict=True):
         hit |= row & word
     return hit == 0
 
 
-def _fresh_qubits(table: EmbeddingTable, rows: NDArray[np.intp], available: int) -> NDArray[np.int64]:
+def fresh_qubits(table: EmbeddingTable, rows: NDArray[np.intp], available: int) -> NDArray[np.int64]:
     """For each of ``rows``, how many available qubits giving it out would use up, halo included."""
     words = as_words(available, len(table.closed_words))
     count = np.zeros(len(rows), dtype=np.int64)

@@ -13,25 +13,26 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from qpu_backend.domain.footprint import Footprint
-from qpu_backend.domain.jobs import JobState
-from qpu_backend.domain.planning import Plan, QueuedJob, View, Wait, plan
+from qpu_backend.domain.planning import Plan, Wait, plan
 from qpu_backend.domain.programs import Program
 from qpu_backend.pipeline.batching import REMEMBERED_BYTES, Batch, InPlace, Member, Unplaceable, assemble
+from qpu_backend.pipeline.commitment import PlanOutdated, commit_batch
 from qpu_backend.pipeline.endings import fail_jobs
+from qpu_backend.pipeline.lookout import Looked, Lookout
 from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic
 from qpu_backend.pipeline.recent import Recent
 from qpu_backend.pipeline.recovery import recover
-from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs
-from qpu_backend.stores.errors import DatabaseBusy, LeaseLost, MissingRow
+from qpu_backend.stores import blobs, devices, jobs
+from qpu_backend.stores.errors import DatabaseBusy, LeaseLost
 from qpu_backend.stores.ids import new_id
 from qpu_backend.telemetry.logs import logger
-from qpu_sdk.wire.codec import pack, unpack
+from qpu_sdk.wire.codec import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qpu_backend.domain.tenancy import SystemScope
+    from qpu_backend.domain.views import QueuedJob
     from qpu_backend.pipeline.clocks import WallClock
     from qpu_backend.pipeline.fleet import Calibrated, Fleet
     from qpu_backend.pipeline.lease import DeviceLease
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from qpu_backend.stores.database import Database
     from qpu_backend.telemetry.metrics import Metrics
 
-_PER_TENANT = 40
-_WINDOW = 64
-"""Rows the planner looks at; the planning window of a device is smaller."""
 _LONG_US = 2_000_000
 """A job whose simulation is expected to take longer is *long*. Long jobs share batches with long ones only, and one
 slot of the device is kept free of them: nobody's short job waits for a stranger's long simulation."""
@@ -82,6 +80,7 @@ class Dispatcher:
         self._programs = programs
         self._profile = profile
         self._in_place: InPlace = Recent(REMEMBERED_BYTES)
+        self._lookout = Lookout(database, scope, device_id, fleet)
         self._inflight: set[tuple[str, int]] = set()
         self._long: set[tuple[str, int]] = set()
         self._unsure = True
@@ -166,21 +165,18 @@ class Dispatcher:
         with self._changed:
             if len(self._inflight) >= self._max_inflight:
                 return False
-        looked = self._look()
-        if looked is None or not looked[0].jobs:
+        looked = self._lookout.look(self._suspects)
+        if looked is None or not looked.view.jobs:
             return False
-        view, now_us = looked
-        shapes = {job.footprint.shape for job in view.jobs if job.footprint.shape is not None}
-        calibrated = self._fleet.calibrated(self._device_id)
-        device_view = self._fleet.device_view(self._device_id, shapes)
+        looked = looked.with_jobs(self._of_one_kind(looked.view.jobs))
         started = time.perf_counter()
-        decision = plan(view, device_view, now_us)
+        decision = plan(looked.view, looked.device, looked.now_us)
         self._metrics.plan_seconds.labels(device=self._device_id).observe(time.perf_counter() - started)
         if decision.unplaceable:
             self._fail_unplaceable(decision.unplaceable)
         if isinstance(decision, Wait):
             return bool(decision.unplaceable)
-        return not self._commit(view, decision, calibrated) or len(decision.placements) < len(view.jobs)
+        return not self._commit(looked, decision) or len(decision.placements) < len(looked.view.jobs)
 
     def _in_charge(self) -> bool:
         """Whether this process holds the lease and runs every batch that is committed as running."""
@@ -201,31 +197,6 @@ class Dispatcher:
         with self._changed:
             return (batch_id, epoch) in self._inflight
 
-    def _look(self) -> tuple[View, int] | None:
-        """The front of the queue and device time; None while the operator has closed the device."""
-        with self._database.read() as connection:
-            device = devices.read_device(connection, self._device_id)
-            if device is None:
-                raise MissingRow("device", self._device_id)
-            if not device.operational:
-                return None
-            self._fleet.refresh(connection, device)
-            rows = jobs.queue_view(connection, self._scope, self._device_id, per_tenant=_PER_TENANT, window=_WINDOW)
-        queued = tuple(
-            QueuedJob(
-                id=row.id,
-                tenant=row.tenant_id,
-                start_tag=row.start_tag,
-                finish_tag=row.finish_tag,
-                cost=row.fairness_cost,
-                footprint=Footprint.from_document(dict(row.footprint)),
-                isolation=row.options.get("isolation", "shared"),
-                solo=row.solo or row.id in self._suspects,
-            )
-            for row in rows
-        )
-        return View(self._of_one_kind(queued), device.virtual_time), device.device_time_us
-
     def _of_one_kind(self, queued: tuple[QueuedJob, ...]) -> tuple[QueuedJob, ...]:
         """Long jobs or short ones: those of the head's kind, or the short ones while no slot is free for long ones."""
         with self._changed:
@@ -233,8 +204,9 @@ class Dispatcher:
         want_long = bool(queued) and slot and queued[0].footprint.simulation_us > _LONG_US
         return tuple(job for job in queued if (job.footprint.simulation_us > _LONG_US) == want_long)
 
-    def _commit(self, view: View, decision: Plan, calibrated: Calibrated) -> bool:
+    def _commit(self, looked: Looked, decision: Plan) -> bool:
         """Commit and start the batch; whether it was, or the plan was outdated by then."""
+        calibrated = looked.calibrated
         if self._fleet.calibrated(self._device_id) is not calibrated:
             return False
         try:
@@ -262,8 +234,8 @@ class Dispatcher:
             members=members,
         )
         try:
-            self._store(batch, view, decision)
-        except _PlanOutdatedError:
+            commit_batch(self._database, self._scope, batch, looked, decision, self._clock.now_us())
+        except PlanOutdated:
             return False  # a job was cancelled, or the device closed or calibrated, meanwhile: look again
         self._metrics.batches.labels(device=self._device_id).inc()
         self._metrics.batch_jobs.labels(device=self._device_id).observe(len(members))
@@ -295,58 +267,6 @@ class Dispatcher:
         message = "this job was admitted but cannot be prepared to run; it is not billed"
         self._fail(tuple(job_ids), "poisonous", message)
 
-    def _store(self, batch: Batch, view: View, decision: Plan) -> None:
-        """The dispatch transaction: all of the batch, or (when a job of the plan is no longer queued) nothing."""
-        now_us = self._clock.now_us()
-        job_ids = [member.job.id for member in batch.members]
-        layout = pack(
-            {
-                "rounds": [[r.repeat, r.shots, r.period_ns, [list(m) for m in r.members]] for r in decision.rounds],
-                "slices": {member.job.id: list(member.slice_executions) for member in batch.members},
-                "ghosts": {member.job.id: list(member.ghosts) for member in batch.members},
-                "caveats": {member.job.id: list(member.caveats) for member in batch.members if member.caveats},
-            }
-        )
-        bodies = [blobs.encode_blob(body) for body in (layout, *(member.record for member in batch.members))]
-        with self._database.write() as connection:
-            device = devices.require_epoch(connection, self._device_id, batch.epoch)
-            if not device.operational or device.snapshot_id != batch.snapshot_id:
-                raise _PlanOutdatedError
-            if device.device_time_us != batch.device_start_us:  # time has passed on the device: the truth is another
-                raise _PlanOutdatedError
-            started = job_states.mark_running(connection, self._scope, job_ids, started_at_us=now_us)
-            if len(started) < len(job_ids):
-                raise _PlanOutdatedError
-            layout_sha, *records = blobs.put_blobs(connection, bodies)
-            row = batches.NewBatch(
-                id=batch.id,
-                device_id=self._device_id,
-                epoch=batch.epoch,
-                attempt=batch.attempt,
-                created_at_us=now_us,
-                snapshot_id=batch.snapshot_id,
-                device_start_us=batch.device_start_us,
-                device_us=batch.device_us,
-                view_digest=view.digest(),
-                explanation=list(decision.explanation),
-                rounds_sha=layout_sha,
-            )
-            batches.insert_batch(connection, self._scope, row, _placement_rows(batch, records))
-            end_us = batch.device_start_us + batch.device_us
-            devices.advance_clock(
-                connection, self._scope, self._device_id, device_time_us=end_us, virtual_time=decision.virtual_time
-            )
-            events.append_events(
-                connection,
-                self._scope,
-                [
-                    events.NewEvent(
-                        m.job.id, m.job.tenant_id, "running", JobState.RUNNING, now_us, batch.device_start_us, None
-                    )
-                    for m in batch.members
-                ],
-            )
-
     def _start(self, batch: Batch) -> None:
         with self._changed:
             self._inflight.add((batch.id, batch.epoch))
@@ -366,24 +286,3 @@ class Dispatcher:
             rows = list(jobs.read_jobs(connection, self._scope, job_ids).values())
             fail_jobs(connection, self._scope, rows, code, message, now_us)
         self._notices.ended((row.tenant_id, row.id) for row in rows)
-
-
-class _PlanOutdatedError(Exception):
-    pass
-
-
-def _placement_rows(batch: Batch, records: list[str]) -> list[batches.PlacementRow]:
-    return [
-        batches.PlacementRow(
-            batch_id=batch.id,
-            job_id=member.job.id,
-            tenant_id=member.job.tenant_id,
-            position=position,
-            region=list(member.region),
-            co_tenants=member.co_tenants,
-            crosstalk_loss=member.crosstalk_loss,
-            fairness_cost=member.fairness_cost,
-            record_sha=record,
-        )
-        for position, (member, record) in enumerate(zip(batch.members, records, strict=True))
-    ]

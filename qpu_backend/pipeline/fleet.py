@@ -14,8 +14,9 @@ from qpu_backend.domain.backends import BackendName, parse_backend
 from qpu_backend.domain.errors import CircuitTooLarge, UnknownBackend
 from qpu_backend.domain.footprint import Footprint
 from qpu_backend.domain.isa import IsaTarget
-from qpu_backend.domain.planning import DeviceView
+from qpu_backend.domain.proximity import Proximity
 from qpu_backend.domain.rounds import Need, stand_alone_us
+from qpu_backend.domain.views import DeviceView
 from qpu_backend.domain.virtual import Shape, shape_of
 from qpu_backend.physics.circuit import TWO_QUBIT_GATES, Op
 from qpu_backend.physics.drift import Drift, Truth, quantised_us
@@ -73,10 +74,28 @@ class Calibrated:
     snapshot: Snapshot
     row: SnapshotRow
     errors: LogErrors
+    proximity: Proximity
 
     @property
     def usable_mask(self) -> int:
         return mask_of(self.snapshot.usable_qubits)
+
+    def device_view(self, embeddings: Mapping[str, EmbeddingTable]) -> DeviceView:
+        """The chip for the planner, as if nobody held or had booked any of it."""
+        timing, policy = self.model.timing, self.policy
+        return DeviceView(
+            name=self.model.name,
+            topology=self.model.topology,
+            usable_mask=self.usable_mask,
+            embeddings=embeddings,
+            overhead_us=round(1e6 * timing.overhead_s),
+            rep_delay_us=timing.rep_delay_us,
+            buffer=1 if policy.buffer else 0,
+            stretch=policy.stretch,
+            max_jobs=policy.batch_jobs,
+            proximity=self.proximity,
+            readout_group=self.model.crosstalk.readout.group,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -265,7 +284,8 @@ class Fleet:
         """The device with any of its published snapshots."""
         model, policy = self._models[row.device_id]
         snapshot = Snapshot.from_document(unpack(blobs.get_blob(connection, row.blob_sha)))
-        return Calibrated(model, policy, snapshot, row, LogErrors.of(snapshot))
+        proximity = Proximity.of(snapshot, model.crosstalk)
+        return Calibrated(model, policy, snapshot, row, LogErrors.of(snapshot), proximity)
 
     def calibrated(self, device_id: str) -> Calibrated:
         """The device as it was last refreshed."""
@@ -343,19 +363,8 @@ class Fleet:
     def device_view(self, device_id: str, shapes: Iterable[str]) -> DeviceView:
         """The chip for the planner, with the shapes that the queue asks for."""
         calibrated = self._current[device_id]
-        timing = calibrated.model.timing
         tables = {shape: self._table(device_id, shape, calibrated) for shape in shapes}
-        return DeviceView(
-            name=device_id,
-            topology=calibrated.model.topology,
-            usable_mask=calibrated.usable_mask,
-            embeddings={shape: table for shape, table in tables.items() if table is not None},
-            overhead_us=round(1e6 * timing.overhead_s),
-            rep_delay_us=timing.rep_delay_us,
-            buffer=1 if calibrated.policy.buffer else 0,
-            stretch=calibrated.policy.stretch,
-            max_jobs=calibrated.policy.batch_jobs,
-        )
+        return calibrated.device_view({shape: table for shape, table in tables.items() if table is not None})
 
     def _table(self, device_id: str, shape: str, calibrated: Calibrated) -> EmbeddingTable | None:
         try:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from qpu_backend.domain.errors import TooLarge, UnknownBackend
-from qpu_backend.domain.placement import Floor
-from qpu_backend.domain.planning import PACKING
+from qpu_backend.domain.floor import Floor
 from qpu_backend.domain.programs import Execution, Program
+from qpu_backend.domain.views import QueuedJob
 from qpu_backend.physics.prediction import Prediction, predict
 from qpu_backend.physics.relocate import relocate
 from qpu_backend.physics.timing import Durations, schedule
@@ -85,18 +85,13 @@ def _best_region(backend: Backend, circuits: Sequence[IsaCircuit]) -> tuple[int,
         executions=tuple(Execution(index, index, 0, 0, 1) for index in range(len(circuits))),
     )
     footprint = backend.footprint(program, backend.summarise(program), None)
-    calibrated, shape = backend.calibrated, backend.shape
-    floor = Floor(
-        backend.model.topology,
-        calibrated.usable_mask,
-        {} if shape is None else {shape.name: shape.table},
-        buffer=calibrated.policy.buffer,
-        packing=PACKING,
-    )
-    found = floor.best(footprint)
-    if found is None:  # pragma: no cover - a shape that fits nowhere is no backend
+    shape = backend.shape
+    device = backend.calibrated.device_view({} if shape is None else {shape.name: shape.table})
+    job = QueuedJob(id="", tenant="", start_tag=0, finish_tag=0, cost=1, footprint=footprint)
+    site = Floor(device).site(job, must=True)
+    if isinstance(site, str):  # pragma: no cover - a shape that fits nowhere is no backend
         raise UnknownBackend(str(backend.name), "no region of the device is usable now")
-    return found[0]
+    return site.region
 
 
 def _predicted(backend: Backend, circuit: IsaCircuit, region: tuple[int, ...] | None) -> Predicted:

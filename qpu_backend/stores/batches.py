@@ -34,6 +34,7 @@ class NewBatch:
         view_digest: of what the planner saw.
         explanation: why the planner chose it; JSON.
         rounds_sha: blob with the rounds.
+        plan_sha: blob with what the planner saw: with the calibration, all that the plan follows from.
     """
 
     id: str
@@ -47,6 +48,7 @@ class NewBatch:
     view_digest: str
     explanation: Any
     rounds_sha: str
+    plan_sha: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class BatchRow:
     view_digest: str
     explanation: Any
     rounds_sha: str
+    plan_sha: str
 
 
 @dataclass(frozen=True, slots=True)

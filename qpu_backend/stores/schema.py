@@ -290,6 +290,7 @@ batches = Table(
     Column("view_digest", Text, nullable=False),
     Column("explanation", JSON, nullable=False),
     Column("rounds_sha", Text, ForeignKey("blobs.sha256"), nullable=False),
+    Column("plan_sha", Text, ForeignKey("blobs.sha256"), nullable=False),  # what it was planned from
     CheckConstraint("state IN ('running', 'done', 'dissolved')", name="state_known"),
 )
 Index("ix_batches_device_state", batches.c.device_id, batches.c.state, batches.c.device_start_us)

@@ -10,7 +10,7 @@ import pytest
 
 from qpu_backend.domain.backends import line_pairs
 from qpu_backend.domain.placement import EmbeddingTable
-from qpu_backend.domain.planning import DeviceView
+from qpu_backend.domain.views import DeviceView
 from qpu_backend.physics.topology import Topology, line_embeddings, mask_of
 
 LINES = range(2, 9)

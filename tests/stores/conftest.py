@@ -178,6 +178,7 @@ class House:
                     view_digest="view",
                     explanation=["head of the queue"],
                     rounds_sha=sha,
+                    plan_sha=sha,
                 ),
                 [
                     batches.PlacementRow(

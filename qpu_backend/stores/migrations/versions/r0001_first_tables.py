@@ -174,9 +174,11 @@ def upgrade() -> None:
         sa.Column("view_digest", sa.Text(), nullable=False),
         sa.Column("explanation", sa.JSON(), nullable=False),
         sa.Column("rounds_sha", sa.Text(), nullable=False),
+        sa.Column("plan_sha", sa.Text(), nullable=False),
         sa.CheckConstraint("state IN ('running', 'done', 'dissolved')", name=op.f("ck_batches_state_known")),
         sa.ForeignKeyConstraint(["device_id"], ["devices.id"], name=op.f("fk_batches_device_id")),
         sa.ForeignKeyConstraint(["rounds_sha"], ["blobs.sha256"], name=op.f("fk_batches_rounds_sha")),
+        sa.ForeignKeyConstraint(["plan_sha"], ["blobs.sha256"], name=op.f("fk_batches_plan_sha")),
         sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"], name=op.f("fk_batches_snapshot_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_batches")),
     )
