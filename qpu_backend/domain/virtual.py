@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qpu_backend.domain.backends import line_length, line_pairs
 from qpu_backend.domain.placement import EmbeddingTable
+from qpu_backend.domain.shapes import parse_shape, why_nowhere
 from qpu_backend.physics.circuit import ONE_QUBIT_GATES, TWO_QUBIT_GATES, Op
+from qpu_backend.physics.embeddings import embeddings, fits
 from qpu_backend.physics.exposure import loss_per_area
 from qpu_backend.physics.fidelity import idle_rate, process_loss
 from qpu_backend.physics.snapshot import GateProperties, QubitProperties, Snapshot
-from qpu_backend.physics.topology import line_embeddings, mask_of
+from qpu_backend.physics.topology import mask_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from qpu_backend.domain.shapes import Pair
     from qpu_backend.physics.device import DeviceModel
     from qpu_backend.physics.fidelity import LogErrors
     from qpu_backend.physics.topology import Edge
@@ -54,12 +57,26 @@ class Shape:
     zz_hz: float = 0.0
 
     @property
+    def nbytes(self) -> int:
+        """What its places take up in memory."""
+        table = self.table
+        return sum(each.nbytes for each in (table.regions, table.losses, table.region_words, table.closed_words))
+
+    @property
     def usual_qubits_with_buffer(self) -> int:
         """Median over the places of how many qubits a region and its neighbours are."""
         return round(float(np.median(np.bitwise_count(self.table.closed_words).sum(axis=0))))
 
 
-def shape_of(name: str, model: DeviceModel, snapshot: Snapshot, errors: LogErrors) -> Shape:
+def shape_of(
+    name: str,
+    model: DeviceModel,
+    snapshot: Snapshot,
+    errors: LogErrors,
+    *,
+    within: int | None = None,
+    place: str | None = None,
+) -> Shape:
     """Find every place of a shape and take the medians over them.
 
     Args:
@@ -67,31 +84,36 @@ def shape_of(name: str, model: DeviceModel, snapshot: Snapshot, errors: LogError
         model: the device.
         snapshot: its calibration.
         errors: tables of that calibration.
+        within: mask of the qubits that it may be placed on; ``None`` for all.
+        place: what these are called; by default the device.
 
     Raises:
-        ValueError: no such shape, or it fits nowhere on the usable qubits.
+        ValueError: no such shape, or it fits nowhere on the usable qubits; the largest of its kind that does is named.
     """
-    length = line_length(name)
+    pattern = parse_shape(name)
     offered, edges_with_all = _offered(snapshot)
-    regions = line_embeddings(
-        model.topology, length, usable_qubits=mask_of(snapshot.usable_qubits), usable_edges=edges_with_all
+    usable = mask_of(snapshot.usable_qubits) & (~0 if within is None else within)
+    regions = embeddings(
+        model.topology, pattern.num_qubits, pattern.pairs, usable_qubits=usable, usable_edges=edges_with_all
     )
     if not len(regions):
-        raise ValueError(f"{name} fits nowhere on {model.name}: too few connected usable qubits")
+        has_place = partial(fits, model.topology, usable_qubits=usable, usable_edges=edges_with_all)
+        where = place or model.name
+        raise ValueError(why_nowhere(pattern, where, lambda other: has_place(other.num_qubits, other.pairs)))
     places = regions.astype(np.intp)
-    edges = np.stack([errors.edge[places[:, a], places[:, b]] for a, b in line_pairs(length)], axis=1)
-    zz_hz = _zz_hz(model, snapshot, places)
+    edges = np.stack([errors.edge[places[:, a], places[:, b]] for a, b in pattern.pairs], axis=1)
+    zz_hz = _zz_hz(model, snapshot, places, pattern.pairs)
     table = EmbeddingTable.of(
         model.topology,
         regions,
-        line_pairs(length),
+        pattern.pairs,
         edge_loss=process_loss(edges, 2),
         sx_loss=process_loss(errors.sx[places], 1),
         readout_loss=errors.readout[places],
         idle_loss_per_ns=idle_rate(errors.rate1_per_ns[places], errors.rate2_per_ns[places]),
         zz_loss_per_ns2=loss_per_area(zz_hz),
     )
-    medians = _medians(model, snapshot, offered, places, edges)
+    medians = _medians(model, snapshot, offered, places, pattern.pairs, edges)
     return Shape(
         name=name,
         table=table,
@@ -102,13 +124,14 @@ def shape_of(name: str, model: DeviceModel, snapshot: Snapshot, errors: LogError
     )
 
 
-def _zz_hz(model: DeviceModel, snapshot: Snapshot, places: NDArray[np.intp]) -> NDArray[np.float64]:
+def _zz_hz(
+    model: DeviceModel, snapshot: Snapshot, places: NDArray[np.intp], pairs: tuple[Pair, ...]
+) -> NDArray[np.float64]:
     """|ζ| of each pair of each place, scale applied; 0 where it is unknown or switched off."""
     strength = np.zeros((snapshot.num_qubits, snapshot.num_qubits))
     if model.crosstalk.zz.enabled:
         for (a, b), zz_hz in snapshot.zz_hz.items():
             strength[a, b] = strength[b, a] = model.crosstalk.zz.scale * zz_hz
-    pairs = line_pairs(places.shape[1])
     return np.abs(np.stack([strength[places[:, a], places[:, b]] for a, b in pairs], axis=1))
 
 
@@ -131,6 +154,7 @@ def _medians(
     snapshot: Snapshot,
     offered: tuple[Op, ...],
     places: NDArray[np.intp],
+    pairs: tuple[Pair, ...],
     edges: NDArray[np.float64],
 ) -> Snapshot:
     def median(of: Callable[[QubitProperties], float | None]) -> list[float]:
@@ -156,17 +180,16 @@ def _medians(
     )
     gates: dict[tuple[Op, tuple[int, ...]], GateProperties] = {}
     for op in sorted({key[0] for key in snapshot.gates if key[0] in ONE_QUBIT_GATES | {Op.RESET}}):
-        for i in range(places.shape[1]):
-            here = [snapshot.gates[op, (q,)] for q in places[:, i].tolist() if (op, (q,)) in snapshot.gates]
-            gates[op, (i,)] = _median_gate(here)
-    for column, (a, b) in enumerate(line_pairs(places.shape[1])):
-        for op in offered:
-            pairs = [(p, q) for p, q in places[:, [a, b]].tolist()]
-            here = [
-                snapshot.gates[op, pair] for p, q in pairs for pair in ((p, q), (q, p)) if (op, pair) in snapshot.gates
-            ]
-            error = float(-np.expm1(-np.median(edges[:, column])))
-            gates[op, (a, b)] = GateProperties(error=error, duration_ns=_median_gate(here).duration_ns)
+        error, duration_ns = _by_qubit(snapshot, op)
+        for i, column in enumerate(places.T):
+            gates[op, (i,)] = GateProperties(_median(error[column]), _median(duration_ns[column]))
+    durations_ns = {op: _by_pair(snapshot, op) for op in offered}
+    for (a, b), losses in zip(pairs, edges.T, strict=True):
+        p, q = places[:, a], places[:, b]
+        error = float(-np.expm1(-np.median(losses)))
+        for op, duration_ns in durations_ns.items():
+            both_ways = np.concatenate([duration_ns[p, q], duration_ns[q, p]])
+            gates[op, (a, b)] = GateProperties(error, _median(both_ways))
     return Snapshot(
         device=model.name,
         number=snapshot.number,
@@ -178,9 +201,26 @@ def _medians(
     )
 
 
-def _median_gate(gates: list[GateProperties]) -> GateProperties:
-    errors, durations = np.array([[gate.error, gate.duration_ns] for gate in gates]).T
-    return GateProperties(error=float(np.median(errors)), duration_ns=float(np.median(durations)))
+def _by_qubit(snapshot: Snapshot, op: Op) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Error and duration in ns of a one-qubit operation on each qubit; NaN where there is none."""
+    table = np.full((2, snapshot.num_qubits), np.nan)
+    for (other, qubits), gate in snapshot.gates.items():
+        if other is op:
+            table[:, qubits[0]] = gate.error, gate.duration_ns
+    return table[0], table[1]
+
+
+def _by_pair(snapshot: Snapshot, op: Op) -> NDArray[np.float64]:
+    """Duration in ns of a two-qubit gate from row to column; NaN where there is none."""
+    duration_ns = np.full((snapshot.num_qubits, snapshot.num_qubits), np.nan)
+    for (other, qubits), gate in snapshot.gates.items():
+        if other is op:
+            duration_ns[qubits] = gate.duration_ns
+    return duration_ns
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    return float(np.median(values[~np.isnan(values)]))
 
 
 def _measured(value: float) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, permutations
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +19,7 @@ from qpu_backend.physics.errors import InvalidSnapshot, NotCalibrated
 from qpu_backend.physics.readout import Clouds, Discriminator, clouds_of, discriminator_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -249,6 +249,17 @@ class Snapshot:
             NotCalibrated: the device does not offer it there.
         """
         return _gate(self.gates, op, qubits)
+
+    def part(self, region: Sequence[int]) -> Snapshot:
+        """The calibration of some qubits as that of a device of its own, numbered from 0 in the order of ``region``.
+
+        Raises:
+            NotCalibrated: one of them is unusable.
+        """
+        cut = RegionNoise.of(self, region)
+        local = {qubit: index for index, qubit in enumerate(region)}
+        gates = {(op, tuple(local[q] for q in qubits)): gate for (op, qubits), gate in cut.gates.items()}
+        return replace(self, qubits=tuple(cut.qubits[q] for q in region), gates=gates, zz_hz={})
 
     def to_document(self) -> dict[str, Any]:
         """A plain, canonical structure of numbers, strings and arrays."""

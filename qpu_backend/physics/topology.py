@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from numpy.typing import NDArray
-
 Edge = tuple[int, int]
 """An undirected coupler ``(a, b)`` with ``a < b``."""
-
-MAX_EMBEDDINGS: Final = 20_000
-"""Rows at which :func:`line_embeddings` stops, shared evenly between starting qubits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,58 +92,3 @@ def qubits_of(mask: int) -> tuple[int, ...]:
         qubits.append(low.bit_length() - 1)
         mask ^= low
     return tuple(qubits)
-
-
-def line_embeddings(
-    topology: Topology,
-    n: int,
-    *,
-    usable_qubits: int | None = None,
-    usable_edges: Iterable[Edge] | None = None,
-    limit: int = MAX_EMBEDDINGS,
-) -> NDArray[np.int16]:
-    """Every place of a line of ``n`` qubits: simple paths, each in **both** orientations.
-
-    ``row[i]`` is the physical qubit of the line's qubit ``i``. A path and its reverse are two rows, because a circuit
-    need not be symmetric; on 127-qubit heavy-hex a 5-line has 342 paths (as many qubit sets), hence 684 rows.
-
-    Args:
-        topology: the device.
-        n: qubits of the line, at least 1.
-        usable_qubits: bit mask of qubits that may be used; all by default.
-        usable_edges: couplers that may be used; all by default.
-        limit: number of rows beyond which long lines are no longer enumerated completely; every starting qubit then
-            keeps an equal number of its paths, so that the whole device stays covered.
-
-    Returns:
-        int16, shape ``(k, n)``, rows in lexicographic order.
-    """
-    usable = (1 << topology.num_qubits) - 1 if usable_qubits is None else usable_qubits
-    edges = topology.edges if usable_edges is None else tuple(usable_edges)
-    adjacency: dict[int, list[int]] = {q: [] for q in qubits_of(usable)}
-    for a, b in edges:
-        if a in adjacency and b in adjacency:
-            adjacency[a].append(b)
-            adjacency[b].append(a)
-    for row in adjacency.values():
-        row.sort()
-    per_start = max(1, limit // max(1, len(adjacency)))
-    rows: set[tuple[int, ...]] = set()
-    for start in adjacency:
-        for path in _paths_from(start, n, adjacency, per_start):
-            rows.add(path)
-            rows.add(path[::-1])
-    return np.array(sorted(rows), dtype=np.int16).reshape(-1, n)
-
-
-def _paths_from(start: int, n: int, adjacency: dict[int, list[int]], limit: int) -> list[tuple[int, ...]]:
-    """Simple paths of ``n`` qubits from ``start``, depth first, at most ``limit``."""
-    found: list[tuple[int, ...]] = []
-    stack: list[tuple[int, ...]] = [(start,)]
-    while stack and len(found) < limit:
-        path = stack.pop()
-        if len(path) == n:
-            found.append(path)
-        else:
-            stack.extend((*path, q) for q in reversed(adjacency[path[-1]]) if q not in path)
-    return found

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qpu_backend.domain.backends import BackendName, line_length, line_pairs, parse_backend
+from qpu_backend.domain.backends import BackendName, parse_backend
 from qpu_backend.domain.errors import UnknownBackend
 from qpu_backend.domain.keys import KEY_LENGTH, is_well_formed, key_hmac, make_key
 
@@ -19,11 +19,22 @@ RANDOMNESS = st.binary(min_size=32, max_size=32)
 def test_a_device_and_a_shape_on_it_are_told_apart():
     assert parse_backend("eagle127") == BackendName("eagle127")
     assert parse_backend("eagle127:line-5") == BackendName("eagle127", "line-5")
+    assert parse_backend("eagle127:eye-1-1-1-1-1") == BackendName("eagle127", "eye-1-1-1-1-1")
 
 
-@given(st.from_regex(r"\A[a-z][a-z0-9_-]{0,20}\Z"), st.none() | st.integers(2, 20).map(lambda n: f"line-{n}"))
-def test_a_name_survives_being_written_and_read(device: str, shape: str | None):
-    name = BackendName(device, shape)
+def test_a_slice_stands_between_the_device_and_the_shape():
+    assert parse_backend("eagle127/acme") == BackendName("eagle127", slice="acme")
+    assert parse_backend("eagle127/acme:line-5") == BackendName("eagle127", "line-5", "acme")
+    assert parse_backend("eagle127/acme:line-5").place == "eagle127/acme"
+    assert parse_backend("eagle127:line-5").place == "eagle127"
+
+
+WORDS = st.from_regex(r"\A[a-z][a-z0-9_-]{0,20}\Z")
+
+
+@given(WORDS, st.none() | st.integers(2, 20).map(lambda n: f"line-{n}"), st.none() | WORDS)
+def test_a_name_survives_being_written_and_read(device: str, shape: str | None, part: str | None):
+    name = BackendName(device, shape, part)
     assert parse_backend(str(name)) == name
 
 
@@ -31,10 +42,11 @@ def test_a_name_survives_being_written_and_read(device: str, shape: str | None):
     "name",
     [
         *("", "127", "Eagle127", "eagle 127", "eagle127\n", "eagle127:", "eagle127:line-", "eagle127:line-1"),
-        *("eagle127:line-21", "eagle127:line-05", "eagle127:line-5 ", "eagle127:line-5\n", "eagle127:tee-2-2-1"),
+        *("eagle127:line-21", "eagle127:line-05", "eagle127:line-5 ", "eagle127:line-5\n", "eagle127:tee-1-2-2"),
         *(
             "eagle127:line-5:line-5",
-            "eagle127/acme",
+            *("eagle127/", "eagle127/*", "eagle127/a/b", "eagle127:line-5/a", "eagle127/a:", "/a", "eagle127/a b"),
+            "eagle127/Acme",
             ":line-5",
             "eagle127:line-\u0665",
             "a" * 64,
@@ -53,10 +65,6 @@ def test_other_names_are_unknown_backends(name: str):
 def test_any_text_is_a_name_or_is_refused(text: str):
     with suppress(UnknownBackend):
         assert str(parse_backend(text)) == text
-
-
-def test_a_line_knows_its_couplings():
-    assert line_pairs(line_length("line-4")) == ((0, 1), (1, 2), (2, 3))
 
 
 @given(RANDOMNESS)
