@@ -1,0 +1,1 @@
+"""The scheduler without a chip: a workload, the planner and the time model, in virtual time."""
