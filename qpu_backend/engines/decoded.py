@@ -20,6 +20,8 @@ from qpu_sdk.wire.errors import MalformedPayload
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from qpu_backend.physics.snapshot import Snapshot
+
 Codec = Literal["qpy+zlib", "qasm3"]
 
 
@@ -70,6 +72,21 @@ class PubBinding:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Compilation:
+    """What abstract circuits are compiled for.
+
+    Attributes:
+        calibration: of the qubits there are, numbered from 0.
+        two_qubit_gate: the one to use.
+        seed: of layout and routing; the same one gives the same circuits.
+    """
+
+    calibration: Snapshot
+    two_qubit_gate: Op
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class DecodingRequest:
     """What a client sent.
 
@@ -78,12 +95,14 @@ class DecodingRequest:
         data: the bytes, untrusted.
         pubs: one entry a pub, in order.
         dt_ns: what a delay in ``dt`` is on this backend, in ns; ``None`` refuses such delays.
+        compilation: what to compile the circuits for; ``None`` where they are the backend's own already.
     """
 
     codec: Codec
     data: bytes
     pubs: tuple[PubBinding, ...]
     dt_ns: float | None = None
+    compilation: Compilation | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,11 +113,13 @@ class Decoded:
         circuits: in the order of the document; not yet checked against any backend.
         widths: declared qubits of each circuit, idle ones included.
         angles: per pub, float64, shape ``(num_bindings, circuit.num_slots)``, finite; one row without bindings.
+        layouts: of circuits that were compiled: where each of its qubits is at the end of each.
     """
 
     circuits: tuple[IsaCircuit, ...]
     widths: tuple[int, ...]
     angles: tuple[NDArray[np.float64], ...]
+    layouts: tuple[tuple[int, ...], ...] = ()
 
 
 def encode_request(request: DecodingRequest, checked: bytes | list[str], limits: DecodingLimits) -> bytes:
@@ -116,6 +137,7 @@ def encode_request(request: DecodingRequest, checked: bytes | list[str], limits:
             "programs": None if isinstance(checked, bytes) else checked,
             "pubs": [[pub.circuit, pub.values] for pub in request.pubs],
             "dt_ns": request.dt_ns,
+            "compilation": None if request.compilation is None else _compilation_document(request.compilation),
             "limits": {
                 "max_qubits": limits.max_qubits,
                 "max_clbits": limits.max_clbits,
@@ -124,6 +146,14 @@ def encode_request(request: DecodingRequest, checked: bytes | list[str], limits:
             },
         }
     )
+
+
+def _compilation_document(compilation: Compilation) -> dict[str, Any]:
+    return {
+        "calibration": compilation.calibration.to_document(),
+        "two_qubit_gate": int(compilation.two_qubit_gate),
+        "seed": compilation.seed,
+    }
 
 
 def read_answer(frame: bytes, request: DecodingRequest, limits: DecodingLimits) -> Decoded:
@@ -150,13 +180,29 @@ def _checked(document: dict[str, Any], request: DecodingRequest, limits: Decodin
     angles: tuple[NDArray[np.float64], ...] = tuple(document["angles"])
     _require(0 < len(circuits) <= limits.max_circuits and len(widths) == len(circuits))
     _require(all(0 <= width <= limits.max_qubits for width in widths))
-    _require(all(not c.qubits or c.qubits[-1] < width for c, width in zip(circuits, widths, strict=True)))
+    layouts = _checked_layouts(document.get("layouts", []), widths, request.compilation)
+    places = widths if request.compilation is None else (request.compilation.calibration.num_qubits,) * len(widths)
+    _require(all(not c.qubits or c.qubits[-1] < place for c, place in zip(circuits, places, strict=True)))
     _require(len(angles) == len(request.pubs))
     for pub, table in zip(request.pubs, angles, strict=True):
         rows = 1 if pub.values is None else len(pub.values)
         _require(table.dtype == np.float64 and table.shape == (rows, circuits[pub.circuit].num_slots))
         _require(bool(np.isfinite(table).all()))
-    return Decoded(circuits, widths, angles)
+    return Decoded(circuits, widths, angles, layouts)
+
+
+def _checked_layouts(
+    document: list[list[int]], widths: tuple[int, ...], compilation: Compilation | None
+) -> tuple[tuple[int, ...], ...]:
+    layouts = tuple(tuple(layout) for layout in document)
+    if compilation is None:
+        _require(not layouts)
+        return ()
+    _require(len(layouts) == len(widths))
+    for layout, width in zip(layouts, widths, strict=True):
+        _require(_are_integers(layout, compilation.calibration.num_qubits))
+        _require(len(layout) == width == len(set(layout)))
+    return layouts
 
 
 def _checked_circuit(document: dict[str, Any], limits: DecodingLimits) -> IsaCircuit:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from qiskit import qasm3, qpy
 from qiskit.qpy.common import QPY_VERSION
 
+from qpu_backend.engines.compiling import Compiler
 from qpu_backend.engines.invalid_circuit import (
     DecodingFailed,
     InvalidBindings,
@@ -50,7 +51,7 @@ def answer(request: dict[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def decode(request: dict[str, Any]) -> dict[str, Any]:
-    """One request document → answer document with ``circuits``, ``widths`` and ``angles``.
+    """One request document → answer document with ``circuits``, ``widths``, ``angles`` and ``layouts``.
 
     Raises:
         InvalidCircuit: the circuits or the bindings are refused.
@@ -60,9 +61,15 @@ def decode(request: dict[str, Any]) -> dict[str, Any]:
     loaded = _load_qasm3(request["programs"]) if own_gates else _load_qpy(request["qpy"])
     _check_declared(loaded, limits)
     budget = OperationBudget(limits["max_operations"])
+    runnable = loaded
+    layouts: list[list[int]] = []
+    if request.get("compilation") is not None:
+        compiler = Compiler(request["compilation"], request["dt_ns"])
+        compiled = [compiler.compile(circuit, index) for index, circuit in enumerate(loaded)]
+        runnable, layouts = [circuit for circuit, _ in compiled], [layout for _, layout in compiled]
     circuits: list[IsaCircuit] = []
     lowerings: list[Lowering] = []
-    for index, circuit in enumerate(loaded):
+    for index, circuit in enumerate(runnable):
         lowering = Lowering(circuit, index, dt_ns=request["dt_ns"], budget=budget, own_gates=own_gates)
         circuits.append(lowering.lower())
         lowerings.append(lowering)
@@ -83,6 +90,7 @@ def decode(request: dict[str, Any]) -> dict[str, Any]:
         "circuits": [circuit.to_document() for circuit in circuits],
         "widths": [circuit.num_qubits for circuit in loaded],
         "angles": angles,
+        "layouts": layouts,
     }
 
 

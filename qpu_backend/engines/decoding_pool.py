@@ -28,17 +28,18 @@ _PATIENCE_S: Final = 15.0
 class DecodingPool:
     """Warm children, handed out one request at a time. Safe to call from several threads."""
 
-    def __init__(self, size: int = 2, limits: DecodingLimits | None = None) -> None:
+    def __init__(self, size: int = 2, limits: DecodingLimits | None = None, *, compiling: bool = False) -> None:
         """Start the zygote; it is warm about a second later, which the first request waits for.
 
         Args:
             size: children, so requests decoded at the same time.
             limits: the published limits on circuits.
+            compiling: whether children are warm for requests with a ``compilation`` too, which takes some seconds.
         """
         if size < 1:
             raise ValueError("a decoding pool needs at least one child")
         self._limits = limits or DecodingLimits()
-        self._nursery = Nursery(wall_s=self._limits.wall_s, memory_bytes=self._limits.memory_bytes)
+        self._nursery = Nursery(wall_s=self._limits.wall_s, memory_bytes=self._limits.memory_bytes, compiling=compiling)
         self._idle: queue.LifoQueue[Child | None] = queue.LifoQueue()
         self._size = size
         self._closed = False
@@ -60,8 +61,12 @@ class DecodingPool:
         for child in children:
             self._idle.put(child)
 
-    def decode(self, request: DecodingRequest) -> Decoded:
+    def decode(self, request: DecodingRequest, *, within_s: float | None = None) -> Decoded:
         """Bytes → circuits and angle tables.
+
+        Args:
+            request: what a client sent.
+            within_s: how long it may wait for a child, and how long it may then take, where that is less than usual.
 
         Raises:
             InvalidCircuit: the circuits are refused; see :mod:`qpu_backend.engines.invalid_circuit`.
@@ -74,10 +79,10 @@ class DecodingPool:
             checked = inflate(request.data, self._limits)
             check_qpy_header(checked, self._limits, self.max_qpy_version)
         frame = encode_request(request, checked, self._limits)
-        child = self._acquire()
+        child = self._acquire(_PATIENCE_S if within_s is None else within_s)
         fit = False
         try:
-            decoded = read_answer(self._exchange(child, frame), request, self._limits)
+            decoded = read_answer(self._exchange(child, frame, within_s), request, self._limits)
             fit = True
         except InvalidCircuit as refusal:
             fit = not isinstance(refusal, DecodingFailed)
@@ -106,21 +111,22 @@ class DecodingPool:
     ) -> None:
         self.close()
 
-    def _exchange(self, child: Child, frame: bytes) -> bytes:
-        deadline_s = time.monotonic() + self._limits.wall_s
+    def _exchange(self, child: Child, frame: bytes, within_s: float | None) -> bytes:
+        wall_s = self._limits.wall_s if within_s is None else min(within_s, self._limits.wall_s)
+        deadline_s = time.monotonic() + wall_s
         try:
             send_frame(child.connection, frame, deadline_s=deadline_s)
             return receive_frame(child.connection, self._limits.max_answer_bytes, deadline_s=deadline_s)
         except TimeoutError:
-            raise DecodingFailed(f"the circuits take longer than {self._limits.wall_s:g} s to decode") from None
+            raise DecodingFailed(f"the circuits take longer than {wall_s:g} s to decode") from None
         except (OSError, EOFError):
             raise DecodingFailed("the circuits made the decoder end: too much memory or time, or damaged") from None
         except FrameTooLarge:
             raise DecodingFailed("the circuits are larger than the limits once decoded") from None
 
-    def _acquire(self) -> Child:
+    def _acquire(self, patience_s: float = _PATIENCE_S) -> Child:
         try:
-            child = self._idle.get(timeout=_PATIENCE_S)
+            child = self._idle.get(timeout=patience_s)
         except queue.Empty:
             raise DecodingUnavailable("every decoder is busy; try again in some seconds") from None
         if child is not None and not self._closed and _is_alive(child):

@@ -30,6 +30,7 @@ _ENVIRONMENT: Final = {
     "HOME": "/nonexistent",
     "RUST_BACKTRACE": "0",
     "QISKIT_PARALLEL": "FALSE",
+    "QISKIT_IN_PARALLEL": "TRUE",
     "RAYON_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -53,8 +54,8 @@ class Child:
 class Nursery:
     """One zygote at a time. Safe to call from several threads."""
 
-    def __init__(self, *, wall_s: float, memory_bytes: int) -> None:
-        self._limits = (str(wall_s), str(memory_bytes))
+    def __init__(self, *, wall_s: float, memory_bytes: int, compiling: bool = False) -> None:
+        self._limits = (str(wall_s), str(memory_bytes), str(int(compiling)))
         self._lock = threading.Lock()
         self._closed = False
         self._generation = 0

@@ -33,6 +33,7 @@ from typing import Final, NoReturn
 from qiskit import QuantumCircuit, qpy
 from qiskit.circuit import Parameter
 
+from qpu_backend.engines.compiling import warm_up as warm_up_compiler
 from qpu_backend.engines.decoding import MAX_QPY_VERSION, answer
 from qpu_backend.engines.frames import receive_exactly, receive_frame, send_frame
 from qpu_backend.engines.nursery import COMMAND, FORK, KILL, REPLY
@@ -56,11 +57,13 @@ _GRACE_S: Final = 1.0
 
 
 def main() -> None:
-    """Serve forks until the control socket closes. ``argv``: descriptor of the socket, wall seconds, bytes."""
-    descriptor, wall_s, memory_bytes = sys.argv[-3:]
+    """Serve forks until the control socket closes. ``argv``: the socket, wall seconds, bytes, 1 to compile."""
+    descriptor, wall_s, memory_bytes, compiling = sys.argv[-4:]
     control = socket.socket(fileno=int(descriptor))
     control.set_inheritable(False)
     _warm_up()
+    if compiling == "1":
+        warm_up_compiler()
     gc.collect()
     gc.freeze()
     address_space = _virtual_bytes() + int(memory_bytes)
