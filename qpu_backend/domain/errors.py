@@ -8,15 +8,19 @@
     │   ├── TooLarge                a published limit is passed
     │   ├── CostCapExceeded         the price is above the cap that the request itself set
     │   ├── CalibrationDrifted      the device was calibrated since the circuits were transpiled, and the request minds
-    │   └── IdempotencyConflict     the same idempotency key came with another body
+    │   ├── IdempotencyConflict     the same idempotency key came with another body
+    │   └── LaneRefused             no lane of that name that this tenant may use
     ├── Unauthenticated             no key, or one that is not valid now
     ├── PermissionDenied            the principal's role does not grant it
     ├── NotFound                    nothing of that name that this tenant may see
     │   └── UnknownBackend
     ├── Exhausted                   fine as it stands, but not now
     │   ├── QuotaExceeded
-    │   └── QueueFull
-    └── IllegalTransition           the job's state does not allow it
+    │   ├── QueueFull
+    │   ├── PromiseRefused          the lane promises a start that could not be kept
+    │   └── SessionShareExceeded    the tenant's sessions hold as much of the device as they may
+    ├── IllegalTransition           the job's state does not allow it
+    └── SessionClosed               the session takes no jobs any more
 
 Each class has a stable ``code``; instances carry the facts as attributes, and a sentence a physicist can act on.
 """
@@ -174,6 +178,24 @@ class IdempotencyConflict(RequestRefused):
         self.key = key
 
 
+class LaneRefused(RequestRefused):
+    """There is no lane of that name that the tenant may use.
+
+    Attributes:
+        lane: what was asked for.
+        lanes: what there is for this tenant.
+    """
+
+    code = "lane_refused"
+    field = "options.lane"
+
+    def __init__(self, lane: str, lanes: list[str]) -> None:
+        offered = ", ".join(lanes) or "none at all"
+        super().__init__(f"you may not use a lane {lane!r}; open to you: {offered}")
+        self.lane = lane
+        self.lanes = lanes
+
+
 # --- who asks ---------------------------------------------------------------------------------------------------
 
 
@@ -271,6 +293,50 @@ class QueueFull(Exhausted):
         self.queued = queued
 
 
+class PromiseRefused(Exhausted):
+    """The lane promises a start in time, and with what is promised already it could not be kept.
+
+    Attributes:
+        lane: the lane.
+        within_s: device time within which it promises a start.
+        reason: what stands in the way.
+    """
+
+    code = "promise_refused"
+    field = "options.lane"
+
+    def __init__(self, lane: str, *, within_s: float, reason: str) -> None:
+        super().__init__(
+            f"lane {lane!r} promises a start within {within_s:g} s of device time, and that could not be kept: "
+            f"{reason}; submit later, or in a lane that promises nothing"
+        )
+        self.lane = lane
+        self.within_s = within_s
+        self.reason = reason
+
+
+class SessionShareExceeded(Exhausted):
+    """One session more would hold more of the device than a tenant's sessions may.
+
+    Attributes:
+        limit: qubits that all sessions of a tenant may hold on the device.
+        held: by those that are open.
+        asked: by this one.
+    """
+
+    code = "session_share_exceeded"
+    field = "backend"
+
+    def __init__(self, device: str, *, limit: int, held: int, asked: int) -> None:
+        super().__init__(
+            f"this session would hold {asked} qubits of {device}, idle ones around it included; your sessions may hold "
+            f"{limit} and hold {held} now; close one of them, or take a smaller backend"
+        )
+        self.limit = limit
+        self.held = held
+        self.asked = asked
+
+
 # --- not in this state --------------------------------------------------------------------------------------------
 
 
@@ -288,6 +354,23 @@ class IllegalTransition(DomainError):
         super().__init__(f"a job that is {state} cannot be asked to {asked}")
         self.state = state
         self.asked = asked
+
+
+class SessionClosed(DomainError):
+    """The session takes no jobs any more.
+
+    Attributes:
+        session: its id.
+        reason: why.
+    """
+
+    code = "session_closed"
+
+    def __init__(self, session: str, reason: str, *, field: str | None = None) -> None:
+        super().__init__(f"session {session} is over: {reason}; open another")
+        self.session = session
+        self.reason = reason
+        self.field = field
 
 
 def every_error(root: type[DomainError] = DomainError) -> Iterator[type[DomainError]]:

@@ -8,6 +8,7 @@ o # # # # o                           ``confidential``, its readout groups) has 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -40,7 +41,7 @@ class Site:
         region: physical qubits. For a shape: the qubit of each position, in order. For a pinned job: its qubits.
         loss: predicted −ln F of the job there, alone; 0.0 for pinned jobs, which have no choice.
         crosstalk: predicted −ln F that those who are there already add.
-        spare: −ln F that it may still lose to those who come later.
+        spare: success probability that it may still lose to those who come later.
     """
 
     region: tuple[int, ...]
@@ -106,7 +107,10 @@ class Floor:
         self._occupied |= region
         self._kept |= idle
         if self._neighbours is not None:
-            self._neighbours.settle(site.region, _positions(job.footprint), _duration_ns(job.footprint), site.spare)
+            success = math.exp(-site.loss - site.crosstalk)
+            self._neighbours.settle(
+                site.region, _positions(job.footprint), _duration_ns(job.footprint), site.spare, success
+            )
         return buffer_mask
 
     def left_of_hold(self, session: str) -> int:
@@ -122,9 +126,10 @@ class Floor:
             return NO_ROOM
         region = job.footprint.qubits
         crosstalk = float(self._felt(job.footprint, np.array([region], dtype=np.int16))[0])
-        if not must and (crosstalk > spare or not self._borne(job.footprint, region)):
+        lost = -math.expm1(-crosstalk)
+        if not must and (lost > spare or not self._borne(job.footprint, region)):
             return TOO_BAD
-        return Site(region, 0.0, crosstalk, spare - crosstalk)
+        return Site(region, 0.0, crosstalk, max(0.0, spare - lost))
 
     def _shaped_site(self, job: QueuedJob, forbidden: int, apart: int, spare: float, *, must: bool) -> Site | str:
         footprint, shape = job.footprint, job.footprint.shape or ""
@@ -138,22 +143,24 @@ class Floor:
             rows = rows[np.array(near, dtype=object) == 0]
         if not rows.size:
             return NO_ROOM
-        scores = table.score(footprint)
-        loss, crosstalk = scores[rows], self._felt(footprint, table.regions[rows])
-        if not must and spare < float("inf"):
-            fine = loss + crosstalk <= self._least(job, table, scores) + spare
-            rows, loss, crosstalk = rows[fine], loss[fine], crosstalk[fine]
+        loss = table.score(footprint)
+        best = math.exp(-self._least(job, table, loss))
+        loss, crosstalk = loss[rows], self._felt(footprint, table.regions[rows])
+        lost = best - np.exp(-loss - crosstalk)
+        if not must and spare < 1.0:
+            fine = lost <= spare
+            rows, loss, crosstalk, lost = rows[fine], loss[fine], crosstalk[fine], lost[fine]
             if not rows.size:
                 return TOO_BAD
-        cost = loss + 2.0 * crosstalk  # they lose as much to it as it loses to them
+        cost = lost + crosstalk  # and those who are there lose as much to it as it loses to them
         if self._device.packing:
             available = self._device.usable_mask & ~(self._occupied | self._kept)
             cost = cost + self._device.packing * fresh_qubits(table, rows, available)
         for index in [int(np.argmin(cost))] if must else np.argsort(cost, kind="stable")[:_TRIES].tolist():
             region = tuple(table.regions[rows[index]].tolist())
             if must or self._borne(footprint, region):
-                lost = float(loss[index] + crosstalk[index]) - self._least(job, table, scores)
-                return Site(region, float(loss[index]), float(crosstalk[index]), max(0.0, spare - lost))
+                left = max(0.0, spare - float(lost[index]))
+                return Site(region, float(loss[index]), float(crosstalk[index]), left)
         return TOO_BAD
 
     def _keeps_away(self, job: QueuedJob, mask: int) -> int:

@@ -56,6 +56,8 @@ class IsaTarget:
         edges: per two-qubit operation the directed pairs of backend qubits that are calibrated.
         usable_qubits: qubits that work.
         max_clbits, max_operations: published limits per circuit, bodies of ``if_else`` included.
+        elsewhere: qubits that work, and are not this backend's.
+        why_elsewhere: what to say of them, after the qubit's name.
     """
 
     num_qubits: int
@@ -64,6 +66,8 @@ class IsaTarget:
     usable_qubits: frozenset[int]
     max_clbits: int = 4_096
     max_operations: int = 100_000
+    elsewhere: frozenset[int] = frozenset()
+    why_elsewhere: str = "is not this backend's"
 
 
 def check(
@@ -142,6 +146,8 @@ def _check_body(index: int, circuit: IsaCircuit, body: Operations, target: IsaTa
 def _check_qubit(index: int, op: Op, qubits: tuple[int, ...], qubit: int, target: IsaTarget) -> None:
     if not 0 <= qubit < target.num_qubits:
         reason = f"but the backend has qubits 0 to {target.num_qubits - 1}"
+    elif qubit in target.elsewhere:
+        reason = f"but qubit {qubit} {target.why_elsewhere}; transpile against this backend's target"
     elif qubit not in target.usable_qubits:
         reason = f"but qubit {qubit} is out of order now; transpile against the current target"
     else:

@@ -7,7 +7,8 @@
 │ queued ├──────────┼──►│ running ├┼───────────►│ failed │◄── fail (queued: it fits nowhere any more)
 └──▲─────┘          │   └─┬───────┘│            └────────┘
    │                │     │        │  cancel    ┌───────────┐
-   └──── retry ─────┼─────┘        └───────────►│ cancelled │
+   └─ retry, continue ────┘        └───────────►│ cancelled │
+                    │                           │           │
                     └──────────────────────────►└───────────┘
 """
 
@@ -41,6 +42,7 @@ class Transition(StrEnum):
     FAIL = "fail"
     CANCEL = "cancel"
     RETRY = "retry"
+    CONTINUE = "continue"
 
 
 FINAL_STATES: Final = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
@@ -48,7 +50,7 @@ FINAL_STATES: Final = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCEL
 TRANSITIONS: Final[dict[tuple[JobState, Transition], JobState]] = {
     # it became part of a committed batch
     (JobState.QUEUED, Transition.START): JobState.RUNNING,
-    # nothing ran, nothing is billed
+    # nothing ran, nothing is billed; or some of its legs did, and their shots are billed
     (JobState.QUEUED, Transition.CANCEL): JobState.CANCELLED,
     # since it was admitted the device has lost every place where it fits; nothing is billed
     (JobState.QUEUED, Transition.FAIL): JobState.FAILED,
@@ -60,6 +62,8 @@ TRANSITIONS: Final[dict[tuple[JobState, Transition], JobState]] = {
     (JobState.RUNNING, Transition.CANCEL): JobState.CANCELLED,
     # its batch was dissolved after repeated failures: it goes back to its old place in the queue, to run alone
     (JobState.RUNNING, Transition.RETRY): JobState.QUEUED,
+    # one of its legs has run: the next one queues, tagged anew, so that others have their turn in between
+    (JobState.RUNNING, Transition.CONTINUE): JobState.QUEUED,
 }
 """Everything that is allowed. A final state has no way out."""
 

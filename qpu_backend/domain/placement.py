@@ -6,7 +6,7 @@ some ten microseconds. What is free is known in :mod:`qpu_backend.domain.floor`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from qpu_backend.physics.topology import Topology
 
 _WORD: Final = 64
+_REMEMBERED_SCORES: Final = 1 << 20
+"""Numbers, of one table."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +40,10 @@ class EmbeddingTable:
     losses: NDArray[np.float64]
     region_words: NDArray[np.uint64]
     closed_words: NDArray[np.uint64]
+    _scores: dict[Footprint, NDArray[np.float64]] = field(
+        default_factory=dict["Footprint", "NDArray[np.float64]"], init=False, repr=False
+    )
+    """What was asked before: a waiting job is looked at many times."""
 
     @classmethod
     def of(
@@ -88,6 +94,14 @@ class EmbeddingTable:
 
     def score(self, footprint: Footprint) -> NDArray[np.float64]:
         """Predicted −ln F of this job's circuits in each region, shape ``(k,)``, as if nobody were beside it."""
+        known = self._scores.get(footprint)
+        if known is None:
+            if (len(self._scores) + 1) * len(self.regions) > _REMEMBERED_SCORES:
+                self._scores.clear()
+            known = self._scores[footprint] = self._score(footprint)
+        return known
+
+    def _score(self, footprint: Footprint) -> NDArray[np.float64]:
         n = self.regions.shape[1]
         counts = np.zeros(len(self.losses))
         edges = {pair: row for row, pair in enumerate(self.pairs)}

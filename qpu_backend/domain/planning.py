@@ -140,6 +140,11 @@ def plan(view: View, device: DeviceView, now_us: int) -> Plan | Wait:
     return batch.close(view)
 
 
+def first_in_line(view: View, device: DeviceView, now_us: int) -> QueuedJob | None:
+    """The job that the device is offered first: by its tag, or as a promise or a booked window has it."""
+    return next(iter(_in_order(view, device, now_us, _Window.at(device.bookings, now_us))), None)
+
+
 @dataclass(frozen=True, slots=True)
 class _Window:
     """The booked window that it is now, and the next one."""
@@ -156,9 +161,14 @@ class _Window:
 
 def _in_order(view: View, device: DeviceView, now_us: int, window: _Window) -> Iterable[QueuedJob]:
     """The jobs to be offered: the owner's in a booked window first, then a promise that is due, then by tag."""
-    seen = [job for index, job in enumerate(view.jobs) if index < device.window or job.start_by_us is not None]
-    if window.current is not None:
-        seen.sort(key=lambda job: job.booking != window.current.id)  # pyright: ignore[reportOptionalMemberAccess]
+    owned = None if window.current is None else window.current.id
+    seen = [
+        job
+        for index, job in enumerate(view.jobs)
+        if index < device.window or job.start_by_us is not None or (owned is not None and job.booking == owned)
+    ]
+    if owned is not None:
+        seen.sort(key=lambda job: job.booking != owned)
         return seen
     promises = [
         Promise(job.start_by_us, lasts_us(_own_us(job, device), device.stretch), job.id)

@@ -1,13 +1,15 @@
-"""What a tenant may learn about the others on the chip: how many, as a class, and what they cost it, rounded."""
+"""What a tenant may learn about the others: how many, as a class; what they cost it, rounded; when they have booked."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from math import isnan
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
+
+    from qpu_backend.domain.views import Booking
 
 _STEPS_PER_UNIT: Final = 200
 """Half a point of success probability is 0.005."""
@@ -34,6 +36,42 @@ def co_tenants(own: str, tenants: Iterable[str]) -> CoTenants:
     if others == 0:
         return CoTenants.NONE
     return CoTenants.FEW if others <= _FEW else CoTenants.MANY
+
+
+class ToldWindow(NamedTuple):
+    """A booked window of a device as a tenant is told it.
+
+    Attributes:
+        starts_us: device time.
+        ends_us: device time.
+        kind: its own, somebody else's, or nobody's.
+        id: of the booking, if it is its own.
+    """
+
+    starts_us: int
+    ends_us: int
+    kind: Literal["yours", "booked", "maintenance"]
+    id: str | None = None
+
+
+def told_windows(windows: Iterable[Booking], own: Collection[str]) -> list[ToldWindow]:
+    """Booked windows as a tenant is told them: of others', neither whose nor how many one behind the other.
+
+    Args:
+        windows: by their start, disjoint.
+        own: ids of the tenant's own.
+    """
+    told: list[ToldWindow] = []
+    for window in windows:
+        if window.id in own:
+            told.append(ToldWindow(window.starts_us, window.ends_us, "yours", window.id))
+            continue
+        kind = "maintenance" if window.maintenance else "booked"
+        if told and told[-1].kind == kind and told[-1].ends_us == window.starts_us:
+            told[-1] = told[-1]._replace(ends_us=window.ends_us)
+        else:
+            told.append(ToldWindow(window.starts_us, window.ends_us, kind))
+    return told
 
 
 def told_loss(loss: float) -> float:

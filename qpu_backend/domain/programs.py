@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from qpu_backend.domain.deferral import Deferral, laid_out
 from qpu_backend.domain.errors import CircuitRefused, InvalidRequest, TooLarge
 from qpu_backend.domain.observables import EstimationPlan, MeasurementBasis, Observable, plan_estimation
 from qpu_backend.physics.circuit import Conditional, IsaCircuit, Op, Operations, operations
@@ -71,6 +72,7 @@ class Program:
         angles: per pub, float64, shape ``(num_bindings, num_slots)``.
         executions: ordered by (pub, binding, basis); every pub has at least one.
         plans: estimator: one per pub; otherwise empty.
+        deferral: of a deferred layout: what it takes to compile the circuits again where they run.
     """
 
     kind: Kind
@@ -78,6 +80,7 @@ class Program:
     angles: tuple[NDArray[np.float64], ...]
     executions: tuple[Execution, ...]
     plans: tuple[EstimationPlan, ...] = ()
+    deferral: Deferral | None = None
 
     @property
     def shots(self) -> int:
@@ -92,17 +95,20 @@ class Program:
             "angles": list(self.angles),
             "executions": np.array(columns, dtype=np.int64).reshape(-1, 5),
             "plans": [plan.to_document() for plan in self.plans],
+            "deferral": None if self.deferral is None else self.deferral.to_document(),
         }
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Program:
         """Inverse of :meth:`to_document`."""
+        deferral = document.get("deferral")
         return cls(
             kind=document["kind"],
             circuits=tuple(IsaCircuit.from_document(entry) for entry in document["circuits"]),
             angles=tuple(document["angles"]),
             executions=tuple(Execution(*row) for row in document["executions"].tolist()),
             plans=tuple(EstimationPlan.from_document(entry) for entry in document["plans"]),
+            deferral=None if deferral is None else Deferral.from_document(deferral),
         )
 
 
@@ -116,6 +122,7 @@ def expand(
     default_precision: float,
     max_shots: int,
     max_executions: int,
+    layouts: Sequence[tuple[int, ...]] = (),
 ) -> Program:
     """Pubs → everything that is to run.
 
@@ -128,6 +135,8 @@ def expand(
         default_precision: for estimator pubs that say nothing.
         max_shots: per execution.
         max_executions: of the job.
+        layouts: of abstract circuits: the backend qubit of each of their qubits, where each ends. Observables then name
+            the circuit's qubits, not the backend's.
 
     Raises:
         InvalidRequest: a pub makes no sense.
@@ -136,7 +145,7 @@ def expand(
     """
     if kind == "circuits" and sorted(pub.circuit for pub in pubs) != list(range(len(circuits))):
         raise InvalidRequest("a circuits program has exactly one pub for each circuit", field="pubs")
-    variants = _Variants(circuits)
+    variants = _Variants(circuits, layouts)
     executions: list[Execution] = []
     plans: list[EstimationPlan] = []
     for index, pub in enumerate(pubs):
@@ -162,8 +171,8 @@ def expand(
             pub.observables,
             pub.pairs,
             num_bindings=len(pub.angles),
-            usable_qubits=usable_qubits,
-            fallback_qubit=circuit.qubits[0] if circuit.qubits else min(usable_qubits),
+            usable_qubits=frozenset(range(len(layouts[pub.circuit]))) if layouts else usable_qubits,
+            fallback_qubit=0 if layouts else circuit.qubits[0] if circuit.qubits else min(usable_qubits),
             first_clbit=circuit.num_clbits,
             shots=shots,
             precision=precision,
@@ -223,8 +232,9 @@ def canonical_digest(content: str, options: Mapping[str, Any]) -> str:
 class _Variants:
     """The circuits that are really run, each once."""
 
-    def __init__(self, circuits: Sequence[IsaCircuit]) -> None:
+    def __init__(self, circuits: Sequence[IsaCircuit], layouts: Sequence[tuple[int, ...]]) -> None:
         self._circuits = circuits
+        self._layouts = layouts
         self._index: dict[tuple[int, MeasurementBasis | None], int] = {}
         self._variants: list[IsaCircuit] = []
 
@@ -241,6 +251,8 @@ class _Variants:
     def _add(self, key: tuple[int, MeasurementBasis | None]) -> int:
         if key not in self._index:
             circuit, basis = self._circuits[key[0]], key[1]
+            if basis is not None and self._layouts:
+                basis = laid_out(basis, self._layouts[key[0]])
             self._index[key] = len(self._variants)
             self._variants.append(circuit if basis is None else measured_in(circuit, basis))
         return self._index[key]

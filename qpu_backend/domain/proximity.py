@@ -81,6 +81,7 @@ class Neighbours:
         self._owner = np.full(n, -1)
         self._reader = np.full(n, -1)
         self._spare: list[float] = []
+        self._success: list[float] = []
 
     def felt(self, regions: NDArray[np.int16], measured: Sequence[int], duration_ns: float) -> NDArray[np.float64]:
         """−ln F that those who are there add to a job in each of some regions; they lose as much to it.
@@ -93,30 +94,40 @@ class Neighbours:
         Returns:
             float64, ``(k,)``.
         """
+        if not self._spare:
+            return np.zeros(len(regions))
         active_ns = max(0.0, duration_ns - self._rates.readout_ns)
         beside = np.einsum("uv,v->u", self._rates.zz_per_ns, np.minimum(active_ns, self._running_ns))
-        lost = beside[regions].sum(axis=1)
-        if self._rates.readout and measured:
-            lost += self._rates.readout * self._read[regions[:, list(measured)] // self._rates.group].sum(axis=1)
-        return lost
+        if not self._rates.readout:
+            return beside[regions].sum(axis=1)
+        read = beside + self._rates.readout * np.repeat(self._read, self._rates.group)[: len(beside)]
+        unread = [position for position in range(regions.shape[1]) if position not in measured]
+        lost = read[regions[:, list(measured)] if unread else regions].sum(axis=1)
+        return lost + beside[regions[:, unread]].sum(axis=1) if unread else lost
 
     def bears(self, region: Sequence[int], measured: Sequence[int], duration_ns: float) -> bool:
         """Whether nobody who is there would lose more than it accepts if a job came to a region."""
-        return all(lost <= self._spare[owner] for owner, lost in self._harm(region, measured, duration_ns).items())
+        harm = self._harm(region, measured, duration_ns)
+        return all(self._success[owner] * -math.expm1(-lost) <= self._spare[owner] for owner, lost in harm.items())
 
-    def settle(self, region: Sequence[int], measured: Sequence[int], duration_ns: float, spare: float) -> None:
+    def settle(
+        self, region: Sequence[int], measured: Sequence[int], duration_ns: float, spare: float, success: float
+    ) -> None:
         """A job is there now.
 
         Args:
             region: its qubits.
             measured: positions that are read.
             duration_ns: of its longest circuit.
-            spare: −ln F that it may still lose to those who come later.
+            spare: success probability that it may still lose to those who come later.
+            success: predicted for it as things are.
         """
         for owner, lost in self._harm(region, measured, duration_ns).items():
-            self._spare[owner] -= lost
+            self._spare[owner] += self._success[owner] * math.expm1(-lost)
+            self._success[owner] *= math.exp(-lost)
         number = len(self._spare)
         self._spare.append(spare)
+        self._success.append(success)
         for qubit in region:
             self._owner[qubit] = number
             self._running_ns[qubit] = max(0.0, duration_ns - self._rates.readout_ns)

@@ -8,10 +8,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from qpu_backend.domain.backends import line_pairs
 from qpu_backend.domain.placement import EmbeddingTable
+from qpu_backend.domain.shapes import parse_shape
 from qpu_backend.domain.views import DeviceView
-from qpu_backend.physics.topology import Topology, line_embeddings, mask_of
+from qpu_backend.physics.embeddings import embeddings
+from qpu_backend.physics.topology import Topology, mask_of
 
 LINES = range(2, 9)
 Chip = Callable[..., DeviceView]
@@ -44,12 +45,13 @@ def tables(topology: Topology, usable_mask: int) -> dict[str, EmbeddingTable]:
     sx, readout = rng.uniform(1e-4, 1e-3, topology.num_qubits), rng.uniform(0.005, 0.05, topology.num_qubits)
     found: dict[str, EmbeddingTable] = {}
     for length in LINES:
-        regions = line_embeddings(topology, length, usable_qubits=usable_mask)
+        pairs = parse_shape(f"line-{length}").pairs
+        regions = embeddings(topology, length, pairs, usable_qubits=usable_mask)
         low, high = np.minimum(regions[:, :-1], regions[:, 1:]), np.maximum(regions[:, :-1], regions[:, 1:])
         found[f"line-{length}"] = EmbeddingTable.of(
             topology,
             regions,
-            line_pairs(length),
+            pairs,
             edge_loss=edge[low, high],
             sx_loss=sx[regions],
             readout_loss=readout[regions],

@@ -248,6 +248,22 @@ def test_shares_are_within_five_per_cent_of_weights_after_fifty_batches(chip: Ch
         assert service.service[tenant] / total == pytest.approx(weight / sum(weights), rel=0.05)
 
 
+@settings(max_examples=10, deadline=None)
+@given(WEIGHTS, st.sampled_from([110, 150, 200, 400]), st.integers(1, 5))
+def test_more_weight_never_means_a_smaller_share(chip: Chip, weights: list[int], percent: int, max_jobs: int):
+    """P8: over 50 batches, within one job's cost."""
+    shares: list[int] = []
+    device = chip(small=True, max_jobs=max_jobs)
+    for first in (weights[0], weights[0] * percent // 100):
+        service = Service(device, ghz(2), {"mine": first, **{f"t{i}": w for i, w in enumerate(weights[1:])}})
+        for _ in range(50):
+            for tenant in service.weights:
+                service.keep_backlogged(tenant)
+            service.run()
+        shares.append(service.service["mine"])
+    assert shares[1] >= shares[0] - service.cost
+
+
 def test_a_tenant_that_was_away_neither_hoards_nor_loses(chip: Chip):
     service = Service(chip(small=True, max_jobs=1), ghz(2), {"busy": 100, "away": 100})
     for _ in range(40):

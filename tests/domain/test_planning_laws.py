@@ -4,180 +4,36 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from queues import (
+    OPEN,
+    PATIENCE_US,
+    SMALL_CHIP_QUBITS,
+    allowed,
+    batch_time,
+    belongs_to,
+    bits,
+    candidates,
+    crowds,
+    devices,
+    holds_of_others,
+    jobs_by_id,
+    keeps_away,
+    views,
+)
 
 from qpu_backend.domain.footprint import Footprint
-from qpu_backend.domain.planning import Placement, Plan, Wait, plan
-from qpu_backend.domain.proximity import Proximity
+from qpu_backend.domain.planning import Plan, Wait, plan
 from qpu_backend.domain.rounds import Need, unrolled
 from qpu_backend.domain.views import DeviceView, Hold, QueuedJob, View
 
 Chip = Callable[..., DeviceView]
-SMALL_CHIP_QUBITS = 12
-GROUP = 3
-PATIENCE_US = 1000
-
-NEEDS = st.lists(
-    st.builds(Need, st.integers(1, 3), st.sampled_from([100, 1024, 4000]), st.sampled_from([500, 5_000, 3_000_000])),
-    min_size=1,
-    max_size=3,
-).map(tuple)
-
-
-@st.composite
-def footprints(draw: st.DrawFn) -> Footprint:
-    if draw(st.integers(0, 3)):
-        length = draw(st.integers(2, 6))
-        shape, qubits = f"line-{length}", tuple(range(length))
-        edges = tuple(((q, q + 1), draw(st.integers(0, 9))) for q in range(length - 1))
-    else:
-        wanted = draw(st.sets(st.integers(0, SMALL_CHIP_QUBITS - 1), min_size=1, max_size=4))
-        shape, qubits, edges = None, tuple(sorted(wanted)), ()
-    counts = tuple(draw(st.integers(0, 20)) for _ in qubits)
-    return Footprint(shape, qubits, edges, counts, qubits, counts, draw(NEEDS))
-
-
-@st.composite
-def views(draw: st.DrawFn, *, max_size: int = 9) -> View:
-    jobs: list[QueuedJob] = []
-    start = draw(st.integers(0, 100))
-    for index in range(draw(st.integers(0, max_size))):
-        start += draw(st.integers(0, 5))
-        cost = draw(st.integers(1, 9))
-        jobs.append(
-            QueuedJob(
-                id=f"job{index}",
-                tenant=draw(st.sampled_from("abcd")),
-                start_tag=start,
-                finish_tag=start + cost,
-                cost=cost,
-                footprint=draw(footprints()),
-                isolation=draw(st.sampled_from(["shared"] * 4 + ["buffered", "confidential", "exclusive"])),
-                solo=draw(st.sampled_from([False] * 7 + [True])),
-                waited_us=draw(st.sampled_from([0, PATIENCE_US])),
-                slice=draw(st.sampled_from([None] * 4 + ["acme", "lab"])),
-                session=draw(st.sampled_from([None, None, "s1", "s2"])),
-                max_loss=draw(st.sampled_from([None, None, 0.0, 0.05])),
-            )
-        )
-    return View(tuple(jobs), draw(st.integers(0, 100)))
-
-
-@st.composite
-def devices(draw: st.DrawFn) -> dict[str, object]:
-    return {
-        "small": True,
-        "broken": draw(st.sampled_from([(), (5,), (0, 11)])),
-        "buffer": draw(st.sampled_from([0, 1])),
-        "stretch": draw(st.sampled_from([0.0, 0.5, 3.0])),
-        "max_jobs": draw(st.sampled_from([1, 3, 40])),
-        "window": draw(st.sampled_from([3, 40])),
-        "packing": draw(st.sampled_from([0.0, 0.001, 0.1])),
-        "readout_group": GROUP,
-        "holds": draw(st.sampled_from(HOLDS)),
-        "hold_patience_us": PATIENCE_US,
-        "slices": draw(st.sampled_from(SLICES)),
-        "max_loss": draw(st.sampled_from([float("inf"), float("inf"), 0.02])),
-        "proximity": draw(st.sampled_from([None, LOUD])),
-    }
-
-
-LOUD = Proximity(
-    zz_per_ns=np.array(
-        [[2e-6 * (abs(a - b) == 1) for b in range(SMALL_CHIP_QUBITS)] for a in range(SMALL_CHIP_QUBITS)]
-    ),
-    readout=0.004,
-    group=GROUP,
-    readout_ns=100.0,
-)
-HOLDS = ((), (), (Hold("s1", (4, 5)),), (Hold("s1", (0, 1)), Hold("s3", (7, 8, 9))))
-SLICES = ({}, {}, {"acme": 0b111}, {"acme": 0b11, "lab": 0b111 << 8})
-
-
-def jobs_by_id(view: View) -> dict[str, QueuedJob]:
-    return {job.id: job for job in view.jobs}
-
-
-def bits(mask: int) -> set[int]:
-    return {q for q in range(SMALL_CHIP_QUBITS) if mask >> q & 1}
-
-
-def neighbours(device: DeviceView, region: tuple[int, ...]) -> set[int]:
-    return {b for a in region for b in device.topology.neighbours(a)} - set(region)
-
-
-def group_of(region: Iterable[int]) -> set[int]:
-    return {GROUP * (q // GROUP) + k for q in region for k in range(GROUP)}
-
-
-def keeps_away(device: DeviceView, job: QueuedJob, region: tuple[int, ...]) -> set[int]:
-    """Qubits on which nobody else may be while the job is on a region, whoever asked for that."""
-    apart = set(region)
-    if device.buffer or job.isolation in {"buffered", "confidential"}:
-        apart |= neighbours(device, region)
-    if job.isolation == "confidential":
-        apart |= group_of(region)
-    return apart
-
-
-def belongs_to(device: DeviceView, job: QueuedJob) -> set[int]:
-    usable = {q for q in range(device.topology.num_qubits) if device.usable_mask >> q & 1}
-    slices = {name: {q for q in usable if mask >> q & 1} for name, mask in device.slices.items()}
-    return slices.get(job.slice, set()) if job.slice else usable - set().union(*slices.values())
-
-
-def holds_of_others(device: DeviceView, job: QueuedJob) -> list[Hold]:
-    return [hold for hold in device.holds if hold.session != job.session]
-
-
-def allowed(
-    device: DeviceView,
-    taken: list[tuple[QueuedJob, tuple[int, ...]]],
-    job: QueuedJob,
-    region: tuple[int, ...],
-    *,
-    past_holds: bool = False,
-) -> bool:
-    """Whether a region may be given out beside those taken: the rule, written the slow way."""
-    free = belongs_to(device, job)
-    own = [set(hold.region) for hold in device.holds if hold.session == job.session]
-    free = free & own[0] if own else free
-    busy = {q for _, other in taken for q in other}
-    if not past_holds:
-        for hold in holds_of_others(device, job):
-            busy |= set(hold.region)
-            free -= set(hold.region) | (neighbours(device, hold.region) if device.buffer else set())
-    for other, other_region in taken:
-        free -= keeps_away(device, other, other_region)
-    mine = keeps_away(replace(device, buffer=0), job, region)
-    return set(region) <= free and not mine & busy
-
-
-def candidates(device: DeviceView, footprint: Footprint) -> list[tuple[int, ...]]:
-    if footprint.shape is None:
-        return [footprint.qubits]
-    return [tuple(row) for row in device.embeddings[footprint.shape].regions.tolist()]
-
-
-def seconds_at(footprint: Footprint, device: DeviceView) -> list[int]:
-    """Repetition period of every single shot of a job alone."""
-    delay = round(device.rep_delay_us * 1000)
-    return [delay + need.duration_ns for need in footprint.needs for _ in range(need.repeat * need.shots)]
-
-
-def batch_time(footprints: list[Footprint], device: DeviceView) -> int:
-    """The time model shot by shot: at every shot of the batch the slowest placement sets the pace."""
-    lanes = [seconds_at(footprint, device) for footprint in footprints]
-    longest = max(len(lane) for lane in lanes)
-    total_ns = sum(max(lane[k] for lane in lanes if k < len(lane)) for k in range(longest))
-    return device.overhead_us + -(-total_ns // 1000)
 
 
 @given(views(), devices())
@@ -204,9 +60,10 @@ def test_regions_and_buffers_are_disjoint_usable_and_of_the_right_shape(
         taken.append((job, placement.region))
 
 
-@given(views(), devices())
-def test_isolation_classes_and_slices_are_kept_from_both_sides(chip: Chip, view: View, policy: dict[str, object]):
+@given(st.tuples(views(), devices()) | st.tuples(crowds(), st.just(OPEN)))
+def test_isolation_classes_and_slices_are_kept_from_both_sides(chip: Chip, asked: tuple[View, dict[str, object]]):
     """P2, of any two jobs of a batch whichever was placed first; P2's slices."""
+    view, policy = asked
     device = chip(**policy)
     decision = plan(view, device, 0)
     if isinstance(decision, Wait):
@@ -219,9 +76,10 @@ def test_isolation_classes_and_slices_are_kept_from_both_sides(chip: Chip, view:
                 assert not keeps_away(device, jobs[one.job_id], one.region) & set(other.region)
 
 
-@given(views(), devices())
-def test_jobs_that_run_alone_run_alone(chip: Chip, view: View, policy: dict[str, object]):
+@given(st.tuples(views(), devices()) | st.tuples(crowds(loners=True), st.just(OPEN)))
+def test_jobs_that_run_alone_run_alone(chip: Chip, asked: tuple[View, dict[str, object]]):
     """P2 for ``exclusive``; P11: a quarantined job shares no batch."""
+    view, policy = asked
     decision = plan(view, chip(**policy), 0)
     if isinstance(decision, Plan) and len(decision.placements) > 1:
         assert not any(jobs_by_id(view)[placement.job_id].alone for placement in decision.placements)
@@ -309,38 +167,16 @@ def test_charges_and_idle_are_exactly_capacity_times_time(chip: Chip, view: View
             assert placement.fairness_cost >= qubits * placement.own_us
 
 
-def lost_to(device: DeviceView, jobs: dict[str, QueuedJob], one: Placement, other: Placement) -> float:
-    """Predicted −ln F that one placement loses to another, pair by pair."""
-    assert device.proximity is not None
-    own, their = jobs[one.job_id].footprint, jobs[other.job_id].footprint
-    together_ns = min(max(need.duration_ns for need in each.needs) for each in (own, their)) - 100.0
-    lost = sum(device.proximity.zz_per_ns[u, v] for u in one.region for v in other.region) * max(0.0, together_ns)
-    read = [[p.region[f.qubits.index(q)] for q in f.measured] for p, f in ((one, own), (other, their))]
-    return lost + 0.004 * sum(u // GROUP == v // GROUP for u in read[0] for v in read[1])
+def test_two_holds_that_share_an_idle_qubit_pay_for_it_once(chip: Chip):
+    device = chip(small=True, buffer=1, holds=(Hold("s1", (4, 5)), Hold("s2", (7, 8))))
+    decision = plan(View((queued(Footprint(None, (0,), (), (1,), (0,), (0,), (Need(1, 9, 9),))),), 0), device, 0)
+    assert isinstance(decision, Plan)
+    paid = [charge.fairness_cost // decision.device_us for charge in decision.holds]
+    assert paid == [4, 4]  # 3 4 5 6, and 2 7 8 9: qubit 6 is between the two, and 2 is coupled to 8
 
 
-@given(views(), devices())
-def test_nobody_loses_more_fidelity_than_it_accepts(chip: Chip, view: View, policy: dict[str, object]):
-    """The head takes what there is; what comes after it may not cost it more than is left of its budget."""
-    device = chip(**(policy | {"proximity": LOUD}))
-    decision = plan(view, device, 0)
-    if isinstance(decision, Wait):
-        return
-    jobs = jobs_by_id(view)
-    for index, placement in enumerate(decision.placements):
-        job = jobs[placement.job_id]
-        budget = device.max_loss if job.max_loss is None else job.max_loss
-        before = sum(lost_to(device, jobs, placement, other) for other in decision.placements[:index])
-        after = sum(lost_to(device, jobs, placement, other) for other in decision.placements[index + 1 :])
-        assert placement.crosstalk == pytest.approx(before)
-        least = 0.0
-        if job.footprint.shape is not None:
-            table = device.embeddings[job.footprint.shape]
-            mine = [set(region) <= belongs_to(device, job) for region in table.regions.tolist()]
-            least = float(table.score(job.footprint)[mine].min())
-        lost = placement.loss + before - least
-        assert index == 0 or lost <= budget + 1e-9
-        assert after <= max(0.0, budget - lost) + 1e-9
+def queued(footprint: Footprint) -> QueuedJob:
+    return QueuedJob("job", "a", 0, 1, 1, footprint)
 
 
 @given(views(), devices(), st.integers(0, 10**6))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qpu_backend.domain.privacy import CoTenants, co_tenants, told_loss
+from qpu_backend.domain.privacy import CoTenants, co_tenants, told_loss, told_windows
+from qpu_backend.domain.views import Booking
 
 TENANTS = st.lists(st.sampled_from("abcdefgh"), max_size=12)
 
@@ -39,3 +42,37 @@ def test_a_loss_is_told_in_half_points_between_none_and_all(loss: float):
 def test_a_loss_that_is_not_a_number_is_not_told():
     with pytest.raises(ValueError, match="not a number"):
         told_loss(float("nan"))
+
+
+WINDOWS = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4), st.sampled_from("abM")), max_size=8)
+"""Of each: how long after the one before, how long, whose (M: maintenance)."""
+
+
+def windows_of(asked: list[tuple[int, int, str]]) -> list[tuple[Booking, str]]:
+    time, found = 0, []
+    for number, (gap, length, whose) in enumerate(asked):
+        start = time + gap
+        time = start + length
+        found.append((Booking(f"bkg_{number}", start, time, maintenance=whose == "M"), whose))
+    return found
+
+
+@given(WINDOWS)
+def test_a_tenant_is_told_of_every_moment_whether_the_device_is_its_own_somebodys_or_nobodys(
+    asked: list[tuple[int, int, str]],
+):
+    windows = windows_of(asked)
+    told = told_windows([window for window, _ in windows], {window.id for window, whose in windows if whose == "a"})
+    kinds = {"a": "yours", "b": "booked", "M": "maintenance"}
+    for moment in range(60):
+        true = [kinds[whose] for window, whose in windows if window.starts_us <= moment < window.ends_us]
+        assert [one.kind for one in told if one.starts_us <= moment < one.ends_us] == true
+    assert [one.id for one in told if one.kind == "yours"] == [window.id for window, whose in windows if whose == "a"]
+    assert all(one.id is None for one in told if one.kind != "yours")
+
+
+@given(WINDOWS)
+def test_two_bookings_one_behind_the_other_look_like_one(asked: list[tuple[int, int, str]]):
+    told = told_windows([window for window, _ in windows_of(asked)], ())
+    for one, other in pairwise(told):
+        assert one.ends_us < other.starts_us or one.kind != other.kind

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qpu_backend.domain.footprint import Footprint
-from qpu_backend.domain.planning import Plan, Wait, plan
+from qpu_backend.domain.planning import Plan, Wait, first_in_line, plan
 from qpu_backend.domain.promises import Promise, collides, due, keepable, lasts_us
 from qpu_backend.domain.rounds import Need
 from qpu_backend.domain.views import Booking, DeviceView, Hold, QueuedJob, View
@@ -159,6 +159,18 @@ def test_what_its_owner_has_queued_runs_first_in_a_booked_window(chip: Chip):
     other, own = job(0, length=6), job(1, length=6, booking="b", shots=LONGEST_SHOTS)
     for now_us, head in ((0, other), (30 * SECOND, own)):
         assert planned((other, own), device, now_us).placements[0].job_id == head.id
+
+
+def test_the_owner_is_first_in_line_in_its_window_however_far_back_in_the_view(chip: Chip):
+    device = small(chip, bookings=(BOOKED,), window=3)
+    others, own = tuple(job(number, length=6) for number in range(5)), job(5, length=6, booking="b")
+    view = View((*others, own), 0)
+    for now_us, head in ((0, others[0]), (30 * SECOND, own), (BOOKED.ends_us, others[0])):
+        decision = plan(view, device, now_us)
+        assert isinstance(decision, Plan)
+        assert decision.placements[0].job_id == head.id
+        assert first_in_line(view, device, now_us) == head
+    assert first_in_line(View((), 0), device, 0) is None
 
 
 def test_an_idle_booked_window_is_filled_with_short_jobs(chip: Chip):
