@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,8 @@ from qpu_backend.engines.worker import run_tasks
 from qpu_backend.physics.circuit import IsaCircuit, Op, operations
 from qpu_backend.physics.device import ConditionalErrors, Crosstalk
 from qpu_backend.physics.drift import Truth
-from qpu_backend.physics.topology import line_embeddings, mask_of
+from qpu_backend.physics.embeddings import embeddings
+from qpu_backend.physics.topology import mask_of
 from qpu_backend.pipeline.batching import REMEMBERED_BYTES, assemble
 from qpu_backend.pipeline.profiling import Profiler
 from qpu_backend.pipeline.recent import Recent
@@ -57,7 +59,7 @@ def crowded(model: DeviceModel, snapshot: Snapshot) -> list[tuple[int, ...]]:
     """Sixteen disjoint lines packed so that each touches at least two others."""
     lines = [
         tuple(int(q) for q in row)
-        for row in line_embeddings(model.topology, QUBITS, usable_edges=snapshot.usable_edges)
+        for row in embeddings(model.topology, QUBITS, pairwise(range(QUBITS)), usable_edges=snapshot.usable_edges)
         if row[0] < row[-1]
     ]
     masks = [mask_of(line) for line in lines]

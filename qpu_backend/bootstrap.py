@@ -10,10 +10,14 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from qpu_backend.config import DeviceSection
+from qpu_backend.config import DeviceSection, LaneSection, SliceSection
+from qpu_backend.domain.lanes import Lane
 from qpu_backend.domain.pricing import PriceBook
+from qpu_backend.domain.sessions import SessionPolicy
+from qpu_backend.domain.slices import Slice
 from qpu_backend.domain.tenancy import PrincipalId, Role, SystemScope, TenantId, TenantScope
 from qpu_backend.engines.catalogue import read_device
+from qpu_backend.engines.compiling_pool import CompilingPool
 from qpu_backend.engines.decoded import DecodingLimits
 from qpu_backend.engines.decoding_pool import DecodingPool
 from qpu_backend.engines.executors import local_executor
@@ -22,22 +26,28 @@ from qpu_backend.http.app import create_app
 from qpu_backend.http.auth import Authenticator
 from qpu_backend.http.door import Door
 from qpu_backend.physics.device import Crosstalk
+from qpu_backend.physics.errors import InvalidDevice
 from qpu_backend.pipeline.administration import Administration
 from qpu_backend.pipeline.admission import Admission
 from qpu_backend.pipeline.analysis import REMEMBERED_BYTES, Analyst
+from qpu_backend.pipeline.backends import DevicePolicy
+from qpu_backend.pipeline.bookings import Bookings
 from qpu_backend.pipeline.calibration import Calibration
 from qpu_backend.pipeline.cancellation import Cancellation
 from qpu_backend.pipeline.clocks import SystemClock, WallClock
+from qpu_backend.pipeline.deferred import Recompiler
 from qpu_backend.pipeline.dispatch import Dispatcher
 from qpu_backend.pipeline.execution import Execution
-from qpu_backend.pipeline.fleet import DevicePolicy, Fleet
+from qpu_backend.pipeline.fleet import Fleet
 from qpu_backend.pipeline.lease import DeviceLease
 from qpu_backend.pipeline.notices import NoticeBoard
+from qpu_backend.pipeline.plans import Plans
 from qpu_backend.pipeline.predicting import Predictor
 from qpu_backend.pipeline.profiling import Profiler
 from qpu_backend.pipeline.recent import Recent
 from qpu_backend.pipeline.recovery import Retrier
 from qpu_backend.pipeline.replays import Replays
+from qpu_backend.pipeline.sessions import Sessions
 from qpu_backend.pipeline.settlement import Settler
 from qpu_backend.stores import blobs, calibrations, devices, money, snapshots
 from qpu_backend.stores.database import Database
@@ -102,21 +112,25 @@ class Service:
         database: Database,
         administration: Administration,
         calibration: Calibration,
+        bookings: Bookings,
         door: Door,
         settler: Settler,
         dispatchers: Mapping[str, Dispatcher],
         decoding: DecodingPool,
+        compiling: CompilingPool,
         executor: Executor,
         retrier: Retrier,
     ) -> None:
         self.database = database
         self.administration = administration
         self.calibration = calibration
+        self.bookings = bookings
         self.door = door
         self.app = create_app(door)
         self.dispatchers = dispatchers
         self._settler = settler
         self._decoding = decoding
+        self._compiling = compiling
         self._executor = executor
         self._retrier = retrier
         self._log = logger("service")
@@ -145,6 +159,7 @@ class Service:
         self._settler.stop()
         self._executor.shutdown(cancel_futures=not all(drained) or self.door.replays.busy)
         self._decoding.close()
+        self._compiling.close()
         self.database.close()
         self._log.info("service_stopped")
 
@@ -169,16 +184,15 @@ def build(
     limits = config.limits.published()
     notices, metrics = NoticeBoard(), Metrics()
     fleet = _fleet(config, {name: (model, policy) for name, (model, policy, _) in models.items()})
-    decoding = DecodingPool(
-        config.decoders,
-        DecodingLimits(
-            max_inflated_bytes=4 * limits.max_body_bytes,
-            max_circuits=limits.max_circuits,
-            max_qubits=limits.max_qubits,
-            max_clbits=limits.max_clbits,
-            max_operations=limits.max_operations,
-        ),
+    decoding_limits = DecodingLimits(
+        max_inflated_bytes=4 * limits.max_body_bytes,
+        max_circuits=limits.max_circuits,
+        max_qubits=limits.max_qubits,
+        max_clbits=limits.max_clbits,
+        max_operations=limits.max_operations,
     )
+    decoding = DecodingPool(config.decoders, decoding_limits)
+    compiling = CompilingPool(config.decoders, decoding_limits)
     recent_programs: Recent[str, Program] = Recent(REMEMBERED_BYTES)
     executor = executor or local_executor(config.workers)
     execution = Execution(executor, config.workers)
@@ -194,6 +208,18 @@ def build(
         retry=retrier.retry,
         finished=retrier.finished,
     )
+    sessions = Sessions(
+        database=database,
+        scope=SYSTEM,
+        fleet=fleet,
+        clock=clock,
+        notices=notices,
+        policy=SessionPolicy(
+            ttl_us=round(1e6 * config.sessions.ttl_s),
+            max_ttl_us=round(1e6 * config.sessions.max_ttl_s),
+            max_length_us=round(1e6 * config.sessions.max_length_s),
+        ),
+    )
     for name in config.devices:
         dispatchers[name] = Dispatcher(
             database=database,
@@ -208,8 +234,10 @@ def build(
             max_inflight=config.max_inflight,
             programs=recent_programs,
             profile=profiler,
+            recompiler=Recompiler(compiling),
+            sessions=sessions,
         )
-    analyst = Analyst(decoding, limits, recent_programs)
+    analyst = Analyst(decoding, compiling, limits, recent_programs)
     door = Door(
         database=database,
         fleet=fleet,
@@ -218,6 +246,8 @@ def build(
             fleet=fleet,
             analyst=analyst,
             limits=limits,
+            lanes={name: _lane(name, section) for name, section in config.lanes.items()},
+            system=SYSTEM,
             clock=clock,
             notices=notices,
             metrics=metrics,
@@ -225,6 +255,7 @@ def build(
         cancellation=Cancellation(database, SYSTEM, notices, clock),
         replays=Replays(database, executor, at_once=max(1, config.workers // 2)),
         predictor=Predictor(database, fleet, analyst),
+        sessions=sessions,
         authenticator=Authenticator(database, clock, pepper),
         notices=notices,
         clock=clock,
@@ -239,10 +270,12 @@ def build(
         database=database,
         administration=Administration(database, SYSTEM, pepper, clock),
         calibration=Calibration(database, SYSTEM, fleet, clock),
+        bookings=Bookings(database, SYSTEM, fleet, clock),
         door=door,
         settler=settler,
         dispatchers=dispatchers,
         decoding=decoding,
+        compiling=compiling,
         executor=executor,
         retrier=retrier,
     )
@@ -250,18 +283,37 @@ def build(
 
 def open_calibration(config: ServiceConfig, database: Database, device_id: str) -> Calibration:
     """For a command beside a service or without one: the device with the options the service was last started with."""
+    return Calibration(database, SYSTEM, _fleet_as_started(config, database, device_id), SystemClock())
+
+
+def open_bookings(config: ServiceConfig, database: Database, device_id: str | None = None) -> Bookings:
+    """For a command beside a service or without one: the devices with the options it was last started with."""
+    return Bookings(database, SYSTEM, _fleet_as_started(config, database, device_id), SystemClock())
+
+
+def open_plans(config: ServiceConfig, database: Database) -> Plans:
+    """For a command beside a service or without one: the plans of every device it was last started with."""
+    return Plans(database, SYSTEM, _fleet_as_started(config, database))
+
+
+def _fleet_as_started(config: ServiceConfig, database: Database, only: str | None = None) -> Fleet:
     with database.read() as connection:
-        row = devices.read_device(connection, device_id)
+        rows = [row for row in devices.list_devices(connection) if only in {None, row.id}]
     models: dict[str, tuple[DeviceModel, DevicePolicy]] = {}
-    if row is not None:
+    for row in rows:
         options = {name: value for name, value in row.model.items() if name in DeviceSection.model_fields}
-        models[device_id] = _model(device_id, DeviceSection.model_validate(options))[:2]
-    return Calibration(database, SYSTEM, _fleet(config, models), SystemClock())
+        models[row.id] = _model(row.id, DeviceSection.model_validate(options))[:2]
+    return _fleet(config, models)
 
 
 def tenant_scope(tenant_id: str, principal_id: str, role: Role = Role.MEMBER) -> TenantScope:
     """A scope for the service's own tools and tests; requests get theirs from ``http/auth.py``."""
     return TenantScope(TenantId(tenant_id), PrincipalId(principal_id), role)
+
+
+def _lane(name: str, section: LaneSection) -> Lane:
+    promise_us = None if section.promise_s is None else round(1e6 * section.promise_s)
+    return Lane(name, section.weight, promise_us, section.tenants)
 
 
 def _model(name: str, section: DeviceSection) -> tuple[DeviceModel, DevicePolicy, Snapshot]:
@@ -276,9 +328,28 @@ def _model(name: str, section: DeviceSection) -> tuple[DeviceModel, DevicePolicy
     )
     model = replace(model, crosstalk=crosstalk)
     policy = DevicePolicy(
-        section.buffer, section.stretch, section.batch_jobs, drift=section.drift, drift_scale=section.drift_scale
+        buffer=section.buffer,
+        stretch=section.stretch,
+        batch_jobs=section.batch_jobs,
+        max_loss=section.max_loss,
+        quantum_s=section.quantum_s,
+        session_share=section.session_share,
+        hold_patience_s=section.hold_patience_s,
+        drift=section.drift,
+        drift_scale=section.drift_scale,
+        backfill_s=section.backfill_s,
+        slices=tuple(_slice(name, slice_name, model, cut) for slice_name, cut in sorted(section.slices.items())),
     )
     return model, policy, snapshot
+
+
+def _slice(device: str, name: str, model: DeviceModel, section: SliceSection) -> Slice:
+    missing = sorted(set(section.qubits) - set(range(model.topology.num_qubits)))
+    if missing:
+        field = f"devices.{device}.slices.{name}.qubits"
+        last = model.topology.num_qubits - 1
+        raise InvalidDevice(field, f"names qubit {missing[0]}, and {device} has qubits 0 to {last}")
+    return Slice(name, section.tenant, section.qubits)
 
 
 def _fleet(config: ServiceConfig, models: Mapping[str, tuple[DeviceModel, DevicePolicy]]) -> Fleet:

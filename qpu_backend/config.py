@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from qpu_backend.domain.backends import SLICE_NAME
+from qpu_backend.domain.slices import RESERVED_NAMES
 from qpu_sdk.wire.models import Limits
 
 
@@ -34,6 +36,21 @@ class CrosstalkSection(_Section):
     reset: float = Field(default=1.0, ge=0)
 
 
+class SliceSection(_Section):
+    """Qubits of a device that only one tenant's jobs use.
+
+    Attributes:
+        tenant: name of the tenant. Until there is one of that name nobody uses them.
+        qubits: physical qubits; no other slice of the device has them.
+    """
+
+    tenant: str = Field(min_length=1, max_length=64)
+    qubits: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+
+
+SliceName = Annotated[str, Field(pattern=f"^{SLICE_NAME}$")]
+
+
 class DeviceSection(_Section):
     """One device and its policy.
 
@@ -41,17 +58,43 @@ class DeviceSection(_Section):
         buffer: idle qubits kept around every region. 1 suits fixed couplers (Eagle), 0 tunable ones (Heron).
         stretch: a neighbour may last this fraction longer than the job that heads the batch.
         batch_jobs: at most so many jobs share a batch.
+        session_share: how much of the usable qubits all sessions of one tenant together may hold.
+        hold_patience_s: a job that is next and has waited so long may use what sessions hold.
+        quantum_s: device time that the shots of a job may take in a batch; a job that needs more runs in several.
+        max_loss: success probability that a job gives up at most, against its best place on the empty chip, to run now.
         crosstalk: what circuits do to each other, and how strongly; ``false`` switches all of it off.
         drift: whether the device changes between calibrations; without, it is its first snapshot for ever.
         drift_scale: multiplies how far it does.
+        backfill_s: device time that a batch of others may last in a booked window whose owner has nothing to run.
+        slices: qubits that belong to one tenant, by the name that follows the device's: ``acme`` in ``eagle127/acme``.
     """
 
     buffer: Literal[0, 1] = 1
     stretch: float = Field(default=0.5, ge=0)
+    session_share: float = Field(default=0.25, gt=0, le=1)
+    hold_patience_s: float = Field(default=60.0, ge=0)
     batch_jobs: int = Field(default=40, ge=1, le=64)
+    quantum_s: float = Field(default=30.0, ge=1, le=3600)
+    max_loss: float = Field(default=0.125, ge=0, le=1)
     crosstalk: CrosstalkSection = CrosstalkSection()
     drift: bool = True
     drift_scale: float = Field(default=1.0, ge=0, le=10)
+    backfill_s: float = Field(default=10.0, ge=0, le=3600)
+    slices: dict[SliceName, SliceSection] = {}
+
+    @field_validator("slices")
+    @classmethod
+    def _disjoint(cls, value: dict[str, SliceSection]) -> dict[str, SliceSection]:
+        owners: dict[int, str] = {}
+        for name, section in value.items():
+            if name in RESERVED_NAMES:
+                raise ValueError(f"{name}: a slice cannot be called {', '.join(sorted(RESERVED_NAMES))}")
+            for qubit in section.qubits:
+                if qubit in owners:
+                    also = "twice" if owners[qubit] == name else f"here and in {owners[qubit]}"
+                    raise ValueError(f"{name}.qubits: qubit {qubit} is {also}; it can belong to one slice, once")
+                owners[qubit] = name
+        return value
 
     @field_validator("crosstalk", mode="before")
     @classmethod
@@ -59,6 +102,41 @@ class DeviceSection(_Section):
         if isinstance(value, bool):
             return dict.fromkeys(CrosstalkSection.model_fields, float(value))
         return value
+
+
+class LaneSection(_Section):
+    """A class of service.
+
+    Attributes:
+        weight: share relative to a lane of 100.
+        promise_s: device time within which a job is promised to start; one that could not be kept is refused. Not below
+            the longest batch of the device, or nothing can be promised.
+        tenants: names of those who may use it; everybody where nothing is said.
+    """
+
+    weight: int = Field(default=100, ge=1, le=10_000)
+    promise_s: float | None = Field(default=None, gt=0)
+    tenants: frozenset[str] | None = None
+
+
+class SessionsSection(_Section):
+    """How long sessions may last, wall time.
+
+    Attributes:
+        ttl_s: without a job or a call, where a session asks for nothing.
+        max_ttl_s: the longest that it may ask for.
+        max_length_s: from its opening on it takes jobs for so long, however busy it is.
+    """
+
+    ttl_s: float = Field(default=300.0, gt=0)
+    max_ttl_s: float = Field(default=3600.0, gt=0)
+    max_length_s: float = Field(default=28_800.0, gt=0, le=1e7)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.ttl_s <= self.max_ttl_s <= self.max_length_s:
+            raise ValueError("ttl_s, max_ttl_s and max_length_s must be in ascending order")
+        return self
 
 
 class LimitsSection(_Section):
@@ -90,6 +168,14 @@ class PriceSection(_Section):
     minimum_micro: int = Field(default=1_000, ge=0)
 
 
+_LANES = {
+    "interactive": LaneSection(weight=400),
+    "standard": LaneSection(),
+    "ci": LaneSection(),
+    "batch": LaneSection(weight=25),
+}
+
+
 class ServiceConfig(_Section):
     """The whole configuration.
 
@@ -102,6 +188,8 @@ class ServiceConfig(_Section):
         heartbeat_s: how often a silent event stream says that it is alive.
         drift_seed: what the hidden course of the devices follows from, for experiments that must repeat. By default a
             secret, made at the first start and kept in ``data``: who knows it knows the truth.
+        lanes: classes of service. A file that names any replaces them all; ``standard`` is where jobs go that ask for
+            none, and has to be there.
     """
 
     version: Literal[1] = 1
@@ -116,8 +204,17 @@ class ServiceConfig(_Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     drift_seed: str | None = Field(default=None, min_length=1, repr=False)
     devices: dict[str, DeviceSection] = {"eagle127": DeviceSection()}
+    lanes: dict[str, LaneSection] = _LANES
+    sessions: SessionsSection = SessionsSection()
     limits: LimitsSection = LimitsSection()
     prices: PriceSection = PriceSection()
+
+    @field_validator("lanes")
+    @classmethod
+    def _has_standard(cls, value: dict[str, LaneSection]) -> dict[str, LaneSection]:
+        if "standard" not in value:
+            raise ValueError("a lane 'standard' is needed: jobs go there that ask for none")
+        return value
 
     @property
     def database_url(self) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qpu_sdk.options import EstimatorOptions, RunOptions, SamplerOptions
     from qpu_sdk.provider import QPUProvider
     from qpu_sdk.sampler import SamplerV2
+    from qpu_sdk.session import Session
     from qpu_sdk.transport import Patience
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ __all__ = [
     "RunOptions",
     "SamplerOptions",
     "SamplerV2",
+    "Session",
     "device_text",
     "draw_device",
 ]
@@ -49,6 +51,7 @@ _HOME = {
     "RunOptions": "options",
     "SamplerOptions": "options",
     "SamplerV2": "sampler",
+    "Session": "session",
     "device_text": "display",
     "draw_device": "display",
 }

@@ -24,14 +24,16 @@ from qpu_sdk.errors import InvalidRequestError, NotFoundError
 from qpu_sdk.job import QPUJob
 from qpu_sdk.options import ExecutionOptions, RunOptions
 from qpu_sdk.readout import Discriminator
+from qpu_sdk.session import Session
 from qpu_sdk.target import build_target
 from qpu_sdk.validation import CircuitRules, as_list, check_measured, check_no_branches
 from qpu_sdk.wire.answers import PubOnClient, circuit_header
 from qpu_sdk.wire.circuits import encode_circuits
-from qpu_sdk.wire.models import BackendDocument, BackendStatus, CalibrationList, JobRequest, ProgramKind, Pub
-from qpu_sdk.wire.paths import quoted
+from qpu_sdk.wire.models import BackendDocument, CalibrationList, JobRequest, ProgramKind, Pub
+from qpu_sdk.wire.paths import quoted, quoted_backend
 from qpu_sdk.wire.predictions import PredictionList, PredictionRequest
 from qpu_sdk.wire.results import BYTES_OF_A_POINT
+from qpu_sdk.wire.status import BackendStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -237,7 +239,7 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
         """Submit circuits and return as soon as the service has admitted them.
 
         Args:
-            run_input: a circuit or several, transpiled for this backend.
+            run_input: a circuit or several, transpiled for this backend unless ``layout="deferred"``.
             **options: see :class:`~qpu_sdk.options.RunOptions`; ``None`` means the default. An option that does not
                 exist here is ignored with a warning, so code written for other backends runs.
 
@@ -246,7 +248,7 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
         """
         circuits = as_list(run_input, "circuit", "circuits")
         chosen = self._chosen(options)
-        self.rules.check_circuits(circuits, parametric=False)
+        self.rules.check_circuits(circuits, parametric=False, layout=chosen.layout)
         check_measured(circuits)
         self.rules.check_shots(chosen.shots, "shots")
         if chosen.meas_level == 1:
@@ -260,6 +262,19 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
         kept = [PubOnClient(metadata=circuit.metadata, header=circuit_header(circuit)) for circuit in circuits]
         payload = self.encode(circuits)
         return self.submit(ProgramKind.CIRCUITS, payload, pubs, kept, chosen, memory=chosen.memory)
+
+    def session(self, *, ttl_s: float | None = None, max_qubits: int | None = None) -> Session:
+        """Open a session: jobs one after the other on the same qubits, which nobody else gets in between.
+
+        Args:
+            ttl_s: wall time that it lives without a job or a call; ``None`` is the service's default.
+            max_qubits: on a device, how many qubits it may hold, idle ones around its jobs included; ``None`` is all
+                that the tenant may still hold.
+
+        Raises:
+            SessionShareExceededError: the tenant's sessions hold as much of the device as they may.
+        """
+        return Session(self, ttl_s=ttl_s, max_qubits=max_qubits)
 
     def predict_success(self, circuits: QuantumCircuit | Sequence[QuantumCircuit]) -> list[CircuitPrediction]:
         """What circuits may be expected to do here, before they are sent: free, and nothing is stored.
@@ -302,7 +317,7 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
             pubs=pubs,
             options=options.wire(memory=memory),
             tags=list(options.job_tags or []),
-            calibration_id=self._document.calibration_id,
+            calibration_id=None if options.layout == "deferred" else self._document.calibration_id,
             drift_policy=options.drift_policy,
             max_cost_micro=options.max_cost_micro,
         )
@@ -320,11 +335,13 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
         return chosen
 
     def _path(self, rest: str = "") -> str:
-        return f"/backends/{quoted(self._document.name)}{rest}"
+        return f"/backends/{quoted_backend(self._document.name)}{rest}"
 
 
-def chosen_backend(primitive: str, backend: object, mode: object) -> QPUBackend:
+def chosen_backend(primitive: str, backend: object, mode: object) -> tuple[QPUBackend, Session | None]:
     """The backend that a primitive was given, as ``backend`` or, in the field's other spelling, as ``mode``.
+
+    A session is one too, with the session beside its backend.
 
     Raises:
         InvalidRequestError: it was given none of this SDK, or two.
@@ -332,10 +349,13 @@ def chosen_backend(primitive: str, backend: object, mode: object) -> QPUBackend:
     if backend is not None and mode is not None:
         raise InvalidRequestError(f"{primitive} takes backend or mode, not both: they are the same", field="backend")
     given = mode if backend is None else backend
+    session = given if isinstance(given, Session) else None
+    if session is not None:
+        given = session.backend()
     if not isinstance(given, QPUBackend):
         raise InvalidRequestError(
             f"{primitive} needs a backend of this SDK: provider.backend('eagle127:line-5'); "
             f"got a {type(given).__name__}",
             field="backend",
         )
-    return given
+    return given, session

@@ -23,6 +23,10 @@
     ├── RefusedError                    the request is fine, but not now or not at this price
     │   ├── QuotaExceededError          "quota_exceeded"
     │   ├── QueueFullError              "queue_full"                                                     retryable
+    │   ├── LaneRefusedError            "lane_refused"
+    │   ├── PromiseRefusedError         "promise_refused"
+    │   ├── SessionClosedError          "session_closed"
+    │   ├── SessionShareExceededError   "session_share_exceeded"
     │   ├── RateLimitedError            a proxy before the service said 429                              retryable
     │   ├── CostCapExceededError        "cost_cap_exceeded"
     │   └── CalibrationDriftedError     "calibration_drifted"
@@ -205,6 +209,30 @@ class QueueFullError(RefusedError):
     retryable = True
 
 
+class LaneRefusedError(RefusedError):
+    """There is no lane of that name that the tenant may use."""
+
+    code = "lane_refused"
+
+
+class PromiseRefusedError(RefusedError):
+    """The lane promises a start in time, and with what is promised already it could not be kept."""
+
+    code = "promise_refused"
+
+
+class SessionClosedError(RefusedError):
+    """The session takes no jobs any more."""
+
+    code = "session_closed"
+
+
+class SessionShareExceededError(RefusedError):
+    """The tenant's sessions hold as much of the device as they may."""
+
+    code = "session_share_exceeded"
+
+
 class RateLimitedError(RefusedError):
     """Too many requests in too short a time, says something between here and the service."""
 
@@ -286,6 +314,10 @@ _NAMED_BY_CODE: tuple[type[QPUError], ...] = (
     IdempotencyConflictError,
     QuotaExceededError,
     QueueFullError,
+    LaneRefusedError,
+    PromiseRefusedError,
+    SessionClosedError,
+    SessionShareExceededError,
     CostCapExceededError,
     CalibrationDriftedError,
     JobNotDoneError,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from qpu_sdk.backend import QPUBackend
     from qpu_sdk.job import QPUJob
+    from qpu_sdk.session import Session
 
 
 class EstimatorV2(BaseEstimatorV2):  # pyright: ignore[reportUntypedBaseClass]
@@ -40,23 +41,27 @@ class EstimatorV2(BaseEstimatorV2):  # pyright: ignore[reportUntypedBaseClass]
 
     def __init__(
         self,
-        backend: QPUBackend | None = None,
+        backend: QPUBackend | Session | None = None,
         *,
-        mode: QPUBackend | None = None,
+        mode: QPUBackend | Session | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         """Nothing is sent yet.
 
         Args:
-            backend: where to run; circuits must be transpiled for it and observables laid out like them.
+            backend: where to run; circuits must be transpiled for it and observables laid out like them, unless
+                ``layout="deferred"``.
+                A session is one too: all jobs then are part of it.
             mode: another spelling of ``backend``.
             options: see :class:`~qpu_sdk.options.EstimatorOptions`.
 
         Raises:
             InvalidRequestError: there is no backend of this SDK, or an option is wrong.
         """
-        self._backend = chosen_backend("EstimatorV2", backend, mode)
+        self._backend, session = chosen_backend("EstimatorV2", backend, mode)
         self.options = EstimatorOptions.coerce(options)
+        if session is not None:
+            self.options.session = session
 
     @property
     def backend(self) -> QPUBackend:
@@ -80,7 +85,7 @@ class EstimatorV2(BaseEstimatorV2):  # pyright: ignore[reportUntypedBaseClass]
         coerced = coerce_pubs(partial(EstimatorPub.coerce, precision=default_precision), pubs)
         circuits, index_of = distinct_circuits([pub.circuit for pub in coerced])
         rules = self._backend.rules
-        rules.check_circuits(circuits, parametric=True)
+        rules.check_circuits(circuits, parametric=True, layout=options.layout)
         check_register_names(circuits)
         sent: list[Pub] = []
         kept: list[PubOnClient] = []

@@ -34,7 +34,7 @@ from qpu_sdk.wire.models import (
     ProgramKind,
     WaitReason,
 )
-from qpu_sdk.wire.paths import quoted
+from qpu_sdk.wire.paths import quoted, quoted_backend
 from qpu_sdk.wire.replays import ReplayRequest
 from qpu_sdk.wire.results import decode_result
 from qpu_sdk.wire.usage import MeteringRecord
@@ -134,6 +134,11 @@ class QPUJob(OfThisProcess, JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright
         return self._document.idempotency_key
 
     @property
+    def session_id(self) -> str | None:
+        """The session it is part of."""
+        return self._document.session
+
+    @property
     def calibration_id(self) -> str | None:
         """The calibration the job ran with; before it ran, the one it was transpiled against."""
         return self._document.calibration_id
@@ -190,7 +195,7 @@ class QPUJob(OfThisProcess, JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright
         calibration_id = self.document().calibration_id
         if calibration_id is None:
             raise NotFoundError(f"job {self._document.id} has no calibration yet")
-        path = f"/backends/{quoted(self._document.backend)}/calibrations/{quoted(calibration_id)}"
+        path = f"/backends/{quoted_backend(self._document.backend)}/calibrations/{quoted(calibration_id)}"
         return self._connection.transport.get(path, BackendDocument)
 
     # --- waiting ---------------------------------------------------------------------------------------------------

@@ -8,12 +8,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Self, cast
+from typing import Any, Final, Literal, Protocol, Self, cast
 
 from qpu_sdk.errors import InvalidRequestError
 from qpu_sdk.wire.models import Isolation, JobOptions
 
 DriftPolicy = Literal["warn", "pin", "refuse"]
+
+
+class SessionLike(Protocol):
+    """What knows which session it is."""
+
+    @property
+    def session_id(self) -> str:
+        """The id of a session."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,7 +33,14 @@ class ExecutionOptions(Mapping[str, Any]):
         seed_simulator: equal seeds give equal results on an equal device; ``None`` lets the service draw one.
         rep_delay: idle time before each shot in s; ``None`` is the backend's default.
         init_qubits: reset the qubits before each shot.
-        isolation: ``shared`` or ``exclusive``: whether other tenants may use the chip at the same time.
+        layout: ``isa`` for circuits transpiled for the backend; ``deferred``, on a virtual QPU, for circuits that the
+            service compiles: when they are submitted, and again for the qubits where they run.
+        isolation: how far others are kept away: ``shared`` as the device's policy says; ``buffered`` with an idle qubit
+            all around; ``confidential`` also without a readout group in common; ``exclusive`` alone on the chip.
+        lane: class of service, e.g. ``interactive`` or ``batch``.
+        max_loss: predicted success probability that the job gives up, against its best place on the empty chip, to run
+            sooner; ``None`` leaves it to the device.
+        session: an open session of this backend, or its id: the job is part of it.
         drift_policy: if calibrated again since transpiling: ``warn``; ``pin``, be checked and reported against the old
             calibration as long as all gates are still there; or ``refuse``.
         max_cost_micro: refuse the job if it costs more, in micro-credits.
@@ -35,7 +51,11 @@ class ExecutionOptions(Mapping[str, Any]):
     seed_simulator: int | None = None
     rep_delay: float | None = None
     init_qubits: bool = True
+    layout: str = "isa"
     isolation: Isolation | str = Isolation.SHARED
+    lane: str = "standard"
+    max_loss: float | None = None
+    session: SessionLike | str | None = None
     drift_policy: DriftPolicy = "warn"
     max_cost_micro: int | None = None
     job_tags: list[str] | None = None
@@ -75,7 +95,11 @@ class ExecutionOptions(Mapping[str, Any]):
             memory=memory,
             rep_delay_us=None if self.rep_delay is None else self.rep_delay * 1e6,
             init_qubits=self.init_qubits,
+            layout="deferred" if self.layout == "deferred" else "isa",
             isolation=Isolation(self.isolation),
+            lane=self.lane,
+            max_loss=self.max_loss,
+            session=None if self.session is None else _id_of(self.session),
         )
 
     def __getitem__(self, name: str) -> Any:
@@ -137,6 +161,10 @@ class EstimatorOptions(ExecutionOptions):
     default_precision: float = 0.015625
 
 
+def _id_of(session: Any) -> Any:
+    return getattr(session, "session_id", session)
+
+
 def _is_integer(value: object, lowest: int) -> bool:
     integral = hasattr(value, "__index__") and not isinstance(value, bool)
     return integral and int(value) >= lowest  # pyright: ignore[reportArgumentType]  # numpy integers count
@@ -159,7 +187,11 @@ _CHECKS: Final[dict[str, Callable[[Any], bool]]] = {
     "seed_simulator": lambda v: v is None or (_is_integer(v, 0) and int(v) < 2**63),
     "rep_delay": lambda v: v is None or (_is_number(v) and v >= 0),
     "init_qubits": lambda v: isinstance(v, bool),
+    "layout": lambda v: v in {"isa", "deferred"},
     "isolation": lambda v: v in set(Isolation),
+    "lane": lambda v: isinstance(v, str) and 0 < len(v) <= 128 and v.isprintable(),
+    "max_loss": lambda v: v is None or (_is_number(v) and 0 <= v <= 1),
+    "session": lambda v: v is None or (isinstance(_id_of(v), str) and 0 < len(_id_of(v)) <= 128),
     "drift_policy": lambda v: v in {"warn", "pin", "refuse"},
     "max_cost_micro": lambda v: v is None or _is_integer(v, 0),
     "job_tags": lambda v: v is None or _are_tags(v),
@@ -177,7 +209,11 @@ _MEANING: Final = {
     "seed_simulator": "an integer from 0 to 2^63 - 1, or None",
     "rep_delay": "seconds, 0 or more, or None",
     "init_qubits": "True or False",
-    "isolation": "'shared' or 'exclusive'",
+    "layout": "'isa' or 'deferred'",
+    "isolation": "'shared', 'buffered', 'confidential' or 'exclusive'",
+    "lane": "the name of a lane",
+    "max_loss": "a probability, or None",
+    "session": "an open session, its id, or None",
     "drift_policy": "'warn', 'pin' or 'refuse'",
     "max_cost_micro": "micro-credits, an integer, or None",
     "job_tags": "a list of at most 16 texts of 1 to 128 characters",

@@ -21,6 +21,7 @@ from qpu_sdk.connection import Connection, OfThisProcess
 from qpu_sdk.credentials import find_credentials
 from qpu_sdk.errors import BackendNotFoundError, InvalidRequestError, QPUError
 from qpu_sdk.job import QPUJob
+from qpu_sdk.session import Session
 from qpu_sdk.wire.models import (
     BackendDocument,
     BackendKind,
@@ -32,7 +33,8 @@ from qpu_sdk.wire.models import (
     VersionInfo,
 )
 from qpu_sdk.wire.operations import BatchPage
-from qpu_sdk.wire.paths import quoted
+from qpu_sdk.wire.paths import quoted, quoted_backend
+from qpu_sdk.wire.sessions import SessionPage
 from qpu_sdk.wire.usage import UsageReport
 
 if TYPE_CHECKING:
@@ -157,10 +159,10 @@ class QPUProvider(OfThisProcess):
     def backends(
         self, name: str | None = None, *, min_num_qubits: int | None = None, kind: BackendKind | str | None = None
     ) -> list[QPUBackend]:
-        """All backends that this tenant may use and that fit.
+        """All backends that this tenant may use and that fit: devices, and the usual shapes on them.
 
         Args:
-            name: only the backend of that name.
+            name: only the backend of that name, which may be any shape, e.g. ``eagle127:tee-4-3-1``.
             min_num_qubits: at least that many qubits.
             kind: ``device`` or ``virtual``.
 
@@ -168,27 +170,30 @@ class QPUProvider(OfThisProcess):
             InvalidRequestError: there is no such kind.
         """
         wanted_kind = _one_of(BackendKind, kind, "kind")
-        fitting = [
-            summary
-            for summary in self.summaries()
-            if (name is None or summary.name == name)
-            and (min_num_qubits is None or summary.num_qubits >= min_num_qubits)
-            and (wanted_kind is None or summary.kind is wanted_kind)
-        ]
-        return [self.backend(summary.name) for summary in fitting]
+
+        def fitting(each: BackendSummary | BackendDocument) -> bool:
+            return each.num_qubits >= (min_num_qubits or 0) and (wanted_kind is None or each.kind is wanted_kind)
+
+        if name is None:
+            return [self.backend(summary.name) for summary in self.summaries() if fitting(summary)]
+        try:
+            backend = self.backend(name)
+        except BackendNotFoundError:
+            return []
+        return [backend] if fitting(backend.document) else []
 
     def backend(self, name: str) -> QPUBackend:
         """The backend of that name.
 
         Raises:
-            BackendNotFoundError: there is none; the message names similar ones.
+            BackendNotFoundError: there is none; the message says why and names similar ones.
         """
         try:
-            document = self._connection.transport.get(f"/backends/{quoted(name)}", BackendDocument)
+            document = self._connection.transport.get(f"/backends/{quoted_backend(name)}", BackendDocument)
         except BackendNotFoundError as error:
             names = [summary.name for summary in self.summaries()]
             near = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or names
-            hint = f"there is no backend {name!r}; did you mean {', '.join(near)}?" if near else str(error.message)
+            hint = f"{error.message}; did you mean {', '.join(near)}?" if near else str(error.message)
             raise BackendNotFoundError(
                 hint, status_code=error.status_code, request_id=error.request_id, field="backend"
             ) from error
@@ -199,7 +204,7 @@ class QPUProvider(OfThisProcess):
         return self.backend(name)
 
     def least_busy(self, min_num_qubits: int | None = None, *, kind: BackendKind | str | None = None) -> QPUBackend:
-        """The working backend with the fewest jobs before yours; among equals the smallest that fits.
+        """The working backend with the fewest jobs before yours; among equals the smallest that fits, lines first.
 
         Raises:
             BackendNotFoundError: none fits.
@@ -215,8 +220,38 @@ class QPUProvider(OfThisProcess):
         ]
         if not fitting:
             raise BackendNotFoundError(f"no working backend has {min_num_qubits or 0} qubits or more", field="backend")
-        best = min(fitting, key=lambda summary: (summary.pending_jobs, summary.num_qubits, summary.name))
+        best = min(fitting, key=lambda summary: (summary.pending_jobs, summary.num_qubits, summary.device))
         return self.backend(best.name)
+
+    # --- sessions --------------------------------------------------------------------------------------------------
+
+    def session(
+        self, backend: QPUBackend | str, *, ttl_s: float | None = None, max_qubits: int | None = None
+    ) -> Session:
+        """Open a session on a backend; see :meth:`QPUBackend.session`."""
+        opened = backend if isinstance(backend, QPUBackend) else self.backend(backend)
+        return opened.session(ttl_s=ttl_s, max_qubits=max_qubits)
+
+    def sessions(self, *, open_only: bool = True, limit: int | None = 20) -> list[Session]:
+        """The tenant's sessions, newest first, from whichever program they were opened.
+
+        Args:
+            open_only: not those that are closed.
+            limit: at most that many; ``None`` fetches all, page by page.
+        """
+        found: list[Session] = []
+        cursor: str | None = None
+        while limit is None or len(found) < limit:
+            size = _PAGE if limit is None else min(_PAGE, limit - len(found))
+            asked = {"open": str(open_only).lower(), "cursor": cursor, "limit": size}
+            page = self._connection.transport.get("/sessions", SessionPage, asked)
+            found.extend(
+                Session.known(document, self._connection, find_backend=self.backend) for document in page.sessions
+            )
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        return found
 
     # --- jobs ------------------------------------------------------------------------------------------------------
 

@@ -138,6 +138,10 @@ class Transport:
             headers[IDEMPOTENCY_HEADER] = idempotency_key
         return _parsed(self._send("POST", path, content=body, headers=headers, key=idempotency_key), model)
 
+    def delete(self, path: str, model: type[DocumentT]) -> DocumentT:
+        """DELETE, for the document of what is left; twice is once."""
+        return _parsed(self._send("DELETE", path), model)
+
     @contextmanager
     def stream(self, path: str, resume_from: str | None) -> Generator[EventSource]:
         """Open a stream of server-sent events; no retries here, the reader decides.

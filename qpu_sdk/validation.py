@@ -29,6 +29,7 @@ from qpu_sdk.errors import (
 )
 from qpu_sdk.target import instruction_properties
 from qpu_sdk.wire.answers import DATABIN_RESERVED
+from qpu_sdk.wire.models import BackendKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +55,7 @@ class CircuitRules:
         places: for every instruction the qubits, in order, it exists on.
         control_flow: names of the control-flow instructions it has.
         limits: what the service publishes.
+        virtual: whether its qubits have no fixed place on the device.
     """
 
     backend: str
@@ -64,6 +66,7 @@ class CircuitRules:
     max_shots: int
     max_simulated_qubits: int
     limits: Limits
+    virtual: bool = False
 
     @classmethod
     def of(cls, document: BackendDocument, limits: Limits) -> CircuitRules:
@@ -77,18 +80,26 @@ class CircuitRules:
             max_shots=min(document.max_shots, limits.max_shots),
             max_simulated_qubits=min(document.max_simulated_qubits, limits.max_simulated_qubits),
             limits=limits,
+            virtual=document.kind is BackendKind.VIRTUAL,
         )
 
-    def check_circuits(self, circuits: Sequence[object], *, parametric: bool) -> None:
+    def check_circuits(self, circuits: Sequence[object], *, parametric: bool, layout: str = "isa") -> None:
         """Check every circuit of a job.
 
         Args:
             circuits: what the caller gave us.
             parametric: whether free parameters are fine, because bindings come with them.
+            layout: ``deferred`` for abstract circuits, of which only sizes are checked: the service compiles them.
 
         Raises:
             InvalidRequestError: or the subclass that says what is wrong; ``field`` is ``circuits[i]``.
         """
+        if layout == "deferred" and not self.virtual:
+            raise InvalidRequestError(
+                f"the qubits of {self.backend} are fixed: layout='deferred' needs a virtual QPU, "
+                f"e.g. {self.backend}:line-5",
+                field="layout",
+            )
         if not circuits:
             raise InvalidRequestError("there is no circuit to run", field="circuits")
         if len(circuits) > self.max_circuits:
@@ -100,7 +111,7 @@ class CircuitRules:
                 raise InvalidRequestError(
                     f"circuit {index} is a {type(circuit).__name__}, not a QuantumCircuit", field=f"circuits[{index}]"
                 )
-            self._check_circuit(circuit, f"circuits[{index}]", parametric=parametric)
+            self._check_circuit(circuit, f"circuits[{index}]", parametric=parametric, abstract=layout == "deferred")
 
     def check_shots(self, shots: int, field: str) -> None:
         """Shots are positive and within the limit."""
@@ -119,7 +130,7 @@ class CircuitRules:
                 f"{of} would have {result_bytes} bytes; the limit is {self.limits.max_result_bytes}", field="pubs"
             )
 
-    def _check_circuit(self, circuit: QuantumCircuit, field: str, *, parametric: bool) -> None:
+    def _check_circuit(self, circuit: QuantumCircuit, field: str, *, parametric: bool, abstract: bool) -> None:
         if circuit.num_parameters and not parametric:
             names = ", ".join(sorted(parameter.name for parameter in circuit.parameters))
             raise InvalidCircuitError(f"{field} has unbound parameters: {names}", field=field)
@@ -137,6 +148,8 @@ class CircuitRules:
             raise UnsupportedInstructionError(
                 f"{field} uses classical variables or stretches, which {self.backend} does not have", field=field
             )
+        if abstract:
+            return
         used: set[int] = set()
         self._check_body(circuit, {bit: index for index, bit in enumerate(circuit.qubits)}, used, field)
         if len(used) > self.max_simulated_qubits:

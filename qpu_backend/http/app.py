@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 from starlette.requests import ClientDisconnect
 
-from qpu_backend.http import devices, events, health, jobs, operations, predictions, replays, results, usage
+from qpu_backend.http import devices, events, health, jobs, operations, predictions, replays, results, sessions, usage
 from qpu_backend.http.problems import MEDIA_TYPE, ProblemError, crash_problem, install, problem
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.models import REQUEST_ID_HEADER, JobRequest, Problem
@@ -39,7 +39,7 @@ def create_app(door: Door) -> FastAPI:
     )
     app.state.door = door
     app.include_router(health.router)
-    for part in (devices, predictions, jobs, results, replays, events, usage, operations):
+    for part in (devices, predictions, jobs, results, replays, sessions, events, usage, operations):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(health.versioned, prefix=PREFIX)
     install(app)

@@ -19,6 +19,7 @@ from qpu_sdk.wire.results import PointsOfPub, Register, ShotsOfPub, decode_resul
 from qpu_sdk.wire.usage import MeteringRecord
 
 if TYPE_CHECKING:
+    from qpu_backend.pipeline.outlook import Outlook
     from qpu_backend.stores.batches import PlacedJob
     from qpu_backend.stores.events import EventRow
     from qpu_backend.stores.jobs import JobRow
@@ -38,18 +39,12 @@ def wall_or_none(at_us: int | None) -> datetime | None:
 
 
 def job_document(
-    row: JobRow, *, replayed: bool = False, ahead: int | None = None, snapshot_id: str | None = None
+    row: JobRow, *, replayed: bool = False, waits: Outlook | None = None, snapshot_id: str | None = None
 ) -> JobDocument:
     """A job as its tenant sees it."""
     waiting = None
-    if ahead is not None:
-        jobs = "job" if ahead == 1 else "jobs"
-        message = (
-            f"{ahead} {jobs} ahead"
-            if ahead
-            else "next in line; it starts when the chip, and a simulator, have room for it"
-        )
-        waiting = WaitReason(message=message, jobs_ahead=ahead, start_in_s=None)
+    if waits is not None:
+        waiting = WaitReason(message=waits.message, jobs_ahead=waits.ahead, start_in_s=waits.start_in_s)
     return JobDocument(
         id=row.id,
         backend=row.backend,
@@ -65,8 +60,11 @@ def job_document(
         price_micro=row.price_micro,
         estimated_device_s=row.device_us / 1e6,
         idempotency_key=row.idempotency_key,
+        session=row.session_id,
         error_code=row.error_code,
         error_message=row.error_message,
+        legs=row.num_legs,
+        legs_done=row.num_legs if row.result_sha is not None else row.leg,
         waiting=waiting,
         replayed=replayed,
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qpu_backend.pipeline.notices import NoticeBoard
     from qpu_backend.pipeline.predicting import Predictor
     from qpu_backend.pipeline.replays import Replays
+    from qpu_backend.pipeline.sessions import Sessions
     from qpu_backend.stores.database import Database
     from qpu_backend.telemetry.metrics import Metrics
     from qpu_sdk.wire.models import Limits
@@ -39,6 +40,7 @@ class Door:
     cancellation: Cancellation
     replays: Replays
     predictor: Predictor
+    sessions: Sessions
     system: SystemScope
     heartbeat_s: float = 15.0
     """Silence on an event stream is broken after so long, so that proxies and clients know it lives."""

@@ -15,6 +15,7 @@ from qpu_backend.http.documents import job_document, metering_record
 from qpu_backend.http.door import AtDoor  # noqa: TC001
 from qpu_backend.http.paths import JobId  # noqa: TC001
 from qpu_backend.http.problems import code_of, request_id, validation_problem
+from qpu_backend.pipeline.outlook import outlook
 from qpu_backend.stores import batches, jobs, money
 from qpu_backend.stores.jobs import JobFilter
 from qpu_sdk.wire.models import (
@@ -101,9 +102,9 @@ def look(door: AtDoor, scope: ReadJobs, job_id: JobId) -> JobDocument:
     """Everything but the result; while the job waits, why it waits."""
     with door.database.read() as connection:
         row = _own(jobs.get_job(connection, scope, job_id), job_id)
-        ahead = jobs.count_ahead(connection, scope, row) if row.state == JobState.QUEUED else None
+        waits = outlook(connection, scope, row)
         placement = batches.placement_of_job(connection, scope, job_id)
-    return job_document(row, ahead=ahead, snapshot_id=None if placement is None else placement.snapshot_id)
+    return job_document(row, waits=waits, snapshot_id=None if placement is None else placement.snapshot_id)
 
 
 @router.get("/{job_id}/metering")

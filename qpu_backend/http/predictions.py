@@ -11,10 +11,10 @@ from qpu_sdk.wire.predictions import CircuitPrediction, PredictionList, Predicti
 router = APIRouter(prefix="/backends", tags=["backends"])
 
 
-@router.post("/{name}/predict")
-def predict(door: AtDoor, _scope: SubmitJobs, name: str, order: PredictionRequest) -> PredictionList:
+@router.post("/{name:backend}/predict")
+def predict(door: AtDoor, scope: SubmitJobs, name: str, order: PredictionRequest) -> PredictionList:
     """Predicted success of each circuit where it would run, and what costs it; nothing is stored or billed."""
-    backend, predicted = door.predictor.predict(name, order.circuits)
+    backend, predicted = door.predictor.predict(scope, name, order.circuits)
     return PredictionList(
         backend=str(backend.name),
         calibration_id=backend.calibrated.row.id,

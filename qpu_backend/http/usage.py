@@ -12,7 +12,7 @@ from qpu_backend.domain.quota import interval
 from qpu_backend.http.auth import ReadUsage  # noqa: TC001 - FastAPI reads annotations at run time
 from qpu_backend.http.documents import wall
 from qpu_backend.http.door import AtDoor  # noqa: TC001
-from qpu_backend.stores import access, money, quota
+from qpu_backend.stores import access, money, quota, sessions
 from qpu_sdk.wire.usage import QuotaUsage, UsageReport
 
 router = APIRouter(prefix="/usage", tags=["usage"])
@@ -29,6 +29,7 @@ def usage(door: AtDoor, scope: ReadUsage, since: Annotated[datetime | None, Quer
     since_us = now_us - 30 * _DAY_US if since is None else round(since.timestamp() * 1_000_000)
     with door.database.read() as connection:
         totals = money.usage_totals(connection, scope, since_us=since_us)
+        held = sessions.session_totals(connection, scope, since_us=since_us)
         balance = money.balance(connection, scope)
         lines = quota.read_lines(connection, scope, now_us)
         tenant = access.read_tenant(connection, scope)
@@ -38,7 +39,10 @@ def usage(door: AtDoor, scope: ReadUsage, since: Annotated[datetime | None, Quer
         jobs=totals.jobs,
         shots=totals.shots,
         device_us=totals.device_us,
-        price_micro=totals.price_micro,
+        price_micro=totals.price_micro + held.price_micro,
+        sessions=held.sessions,
+        held_us_qubits=held.held_cost,
+        held_price_micro=held.price_micro,
         balance_micro=balance,
         quotas=[
             QuotaUsage(

@@ -18,31 +18,40 @@ from qpu_backend.domain.errors import (
     CostCapExceeded,
     IdempotencyConflict,
     InvalidRequest,
+    PromiseRefused,
     QueueFull,
     TooLarge,
     UnknownBackend,
 )
 from qpu_backend.domain.jobs import JobState
+from qpu_backend.domain.lanes import lane_of
+from qpu_backend.domain.promises import Promise, collides, keepable, lasts_us
 from qpu_backend.domain.quota import Resource
 from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic
-from qpu_backend.stores import access, blobs, devices, events, fairness, jobs, money, quota, snapshots
+from qpu_backend.pipeline.sessions import join
+from qpu_backend.stores import access, blobs, bookings, devices, events, fairness, jobs, money, quota, snapshots
 from qpu_backend.stores.errors import IdempotencyKeyTaken, MissingRow
 from qpu_backend.stores.ids import new_id
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.codec import digest
-from qpu_sdk.wire.models import ProgramKind
+from qpu_sdk.wire.models import Isolation, ProgramKind
 from qpu_sdk.wire.results import BYTES_OF_A_POINT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Connection
 
     from qpu_backend.domain.footprint import Footprint
+    from qpu_backend.domain.lanes import Lane
+    from qpu_backend.domain.legs import Legs
     from qpu_backend.domain.pricing import PriceBook
     from qpu_backend.domain.programs import Program
-    from qpu_backend.domain.tenancy import TenantScope
+    from qpu_backend.domain.tenancy import SystemScope, TenantScope
     from qpu_backend.pipeline.analysis import Analysis, Analyst
+    from qpu_backend.pipeline.backends import Backend
     from qpu_backend.pipeline.clocks import WallClock
-    from qpu_backend.pipeline.fleet import Backend, Fleet
+    from qpu_backend.pipeline.fleet import Fleet
     from qpu_backend.pipeline.notices import NoticeBoard
     from qpu_backend.stores.database import Database
     from qpu_backend.stores.jobs import JobRow
@@ -69,6 +78,15 @@ class Prepared:
     occupied_qubits: int
     fairness_qubits: int
 
+    def session_qubits(self) -> int | None:
+        """What a session on the device would hold with this job; ``None`` on a virtual backend."""
+        backend = self.analysis.backend
+        return None if backend.shape is not None else backend.expected_qubits(self.footprint, Isolation.SHARED)
+
+    def legs(self, isolation: Isolation, weight: int) -> Legs | None:
+        """How it is cut, where it is too long for one batch."""
+        return self.analysis.backend.legs(self.footprint, isolation, weight)
+
 
 class Admission:
     """The first stage. Safe to call from many threads."""
@@ -80,6 +98,8 @@ class Admission:
         fleet: Fleet,
         analyst: Analyst,
         limits: Limits,
+        lanes: Mapping[str, Lane],
+        system: SystemScope,
         clock: WallClock,
         notices: NoticeBoard,
         metrics: Metrics,
@@ -88,6 +108,8 @@ class Admission:
         self._fleet = fleet
         self._analyst = analyst
         self._limits = limits
+        self._lanes = dict(lanes)
+        self._system = system
         self._clock = clock
         self._notices = notices
         self._metrics = metrics
@@ -110,7 +132,7 @@ class Admission:
                 earlier = jobs.find_by_idempotency_key(connection, scope, idempotency_key)
                 if earlier is not None and earlier.raw_digest == raw_digest:
                     return earlier, True
-            backend = self._fleet.backend(connection, order.backend)
+            backend = self._fleet.backend(connection, order.backend, scope)
             pinned = self._pinned(connection, order, backend)
         prepared = self.prepare(scope, order, pinned or backend)
         if pinned is not None:
@@ -170,6 +192,8 @@ class Admission:
             device = devices.read_device(connection, device_id)
             if device is None:
                 raise UnknownBackend(order.backend)
+            lane = lane_of(self._lanes, order.options.lane, tenant.name)
+            start_by_us = self._promise(connection, lane, device_id, prepared)
             if order.drift_policy == "refuse" and order.calibration_id not in {None, device.snapshot_id}:
                 raise CalibrationDrifted(transpiled=str(order.calibration_id), current=str(device.snapshot_id))
             book, price_micro = self._price(connection, now_us, order, prepared)
@@ -178,14 +202,27 @@ class Admission:
                 Resource.DEVICE_US: prepared.device_us,
                 Resource.SPEND_MICRO: price_micro,
             }
+            weight = lane.weight_of(tenant.weight)
+            if order.options.session is not None:
+                join(
+                    connection,
+                    scope,
+                    order.options.session,
+                    backend=order.backend,
+                    qubits=prepared.session_qubits(),
+                    lane=lane.name,
+                    weight=weight,
+                    now_us=now_us,
+                )
             reservation = quota.reserve(connection, scope, asked, now_us)
-            cost = prepared.device_us * prepared.fairness_qubits
-            previous = fairness.lock_finish_tag(connection, scope, device_id)
+            legs = prepared.legs(order.options.isolation, weight)
+            cost = prepared.device_us * prepared.fairness_qubits if legs is None else legs.cost(0)
+            previous = fairness.lock_finish_tag(connection, scope, device_id, lane.name)
             unfinished = jobs.count_unfinished(connection, scope)  # under that lock: concurrent twins are counted
             if unfinished >= tenant.max_queued_jobs:
                 raise QueueFull(limit=tenant.max_queued_jobs, queued=unfinished)
-            start_tag, finish_tag = fairshare.tag(device.virtual_time, previous, cost, tenant.weight)
-            fairness.write_finish_tag(connection, scope, device_id, finish_tag)
+            start_tag, finish_tag = fairshare.tag(device.virtual_time, previous, cost, weight)
+            fairness.write_finish_tag(connection, scope, device_id, lane.name, finish_tag)
             (program_sha,) = blobs.put_blobs(connection, [prepared.analysis.body])
             seed = order.options.seed if order.options.seed is not None else secrets.randbelow(_SEED_BOUND)
             job = jobs.NewJob(
@@ -204,7 +241,9 @@ class Admission:
                 raw_digest=raw_digest,
                 canonical_digest=prepared.canonical_digest,
                 program_sha=program_sha,
-                footprint=prepared.footprint.to_document(),
+                footprint=(prepared.footprint if legs is None else legs.footprint(prepared.footprint, 0)).to_document(),
+                legs=None if legs is None else legs.to_document(),
+                num_legs=1 if legs is None else legs.number,
                 num_circuits=len(prepared.analysis.program.angles),
                 num_executions=len(prepared.analysis.program.executions),
                 shots=prepared.analysis.program.shots,
@@ -217,6 +256,10 @@ class Admission:
                 start_tag=start_tag,
                 finish_tag=finish_tag,
                 fairness_cost=cost,
+                lane=lane.name,
+                start_by_us=start_by_us,
+                slice=prepared.analysis.backend.name.slice,
+                session_id=order.options.session,
             )
             row = jobs.insert_job(connection, scope, job)
             admitted = events.NewEvent(
@@ -240,6 +283,33 @@ class Admission:
             raise CalibrationDrifted(transpiled=str(asked), current=current.id, reason=reason)
         return self._fleet.past_backend(connection, backend.name, row)
 
+    def _promise(self, connection: Connection, lane: Lane, device_id: str, prepared: Prepared) -> int | None:
+        """The device time by which the lane promises a start.
+
+        Raises:
+            PromiseRefused: it could not be kept.
+        """
+        if lane.promise_us is None:
+            return None
+        device = devices.lock_device(connection, self._system, device_id)  # promises are given one after the other
+        chip = prepared.analysis.backend.calibrated.device_view({})
+        now_us, longest_us = device.device_time_us, lasts_us(chip.longest_us, chip.stretch)
+        start_by_us = now_us + lane.promise_us
+        given = [
+            Promise(row.start_by_us, lasts_us(row.device_us, chip.stretch), row.id)
+            for row in jobs.promised_jobs(connection, self._system, device_id)
+            if row.start_by_us is not None
+        ]
+        asked = Promise(start_by_us, lasts_us(prepared.device_us, chip.stretch), "")
+        within_s = 1e-6 * lane.promise_us
+        if not keepable([*given, asked], now_us, longest_us):
+            reason = f"{len(given)} promised starts are waiting, and a batch may last {1e-6 * longest_us:g} s"
+            raise PromiseRefused(lane.name, within_s=within_s, reason=reason)
+        booked = bookings.bookings_ahead(connection, self._system, device_id, device_time_us=now_us)
+        if collides(start_by_us, longest_us, [(row.starts_us, row.ends_us) for row in booked], now_us):
+            raise PromiseRefused(lane.name, within_s=within_s, reason="a booked window of the device is too near")
+        return start_by_us
+
     def _price(
         self, connection: Connection, now_us: int, order: JobRequest, prepared: Prepared
     ) -> tuple[PriceBook, int]:
@@ -261,6 +331,12 @@ class Admission:
             raise InvalidRequest(
                 f"meas_level 1 (IQ points) is for programs of circuits: {_IN_BITS[order.program]}",
                 field="options.meas_level",
+            )
+        if order.options.layout == "deferred" and backend.shape is None:
+            raise InvalidRequest(
+                f"layout 'deferred' needs qubits that are not fixed, and those of {backend.name} are: submit to a "
+                f"virtual QPU, e.g. {backend.name}:line-5",
+                field="options.layout",
             )
         if not order.options.init_qubits:
             raise InvalidRequest(

@@ -9,15 +9,16 @@ Each tenant has answers of its own: how fast one is served must not tell what ot
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from qpu_backend.domain import isa, programs
+from qpu_backend.domain.deferral import Deferral
 from qpu_backend.domain.errors import CircuitTooLarge, InvalidRequest, TooLarge
 from qpu_backend.domain.observables import PauliTerm
-from qpu_backend.engines.decoded import DecodingRequest, PubBinding
+from qpu_backend.engines.decoded import Compilation, DecodingRequest, PubBinding
 from qpu_backend.pipeline.recent import Recent
 from qpu_backend.stores.blobs import Blob, encode_blob
 from qpu_sdk.wire.codec import pack
@@ -25,15 +26,19 @@ from qpu_sdk.wire.models import ProgramKind
 
 if TYPE_CHECKING:
     from qpu_backend.domain.programs import Program
+    from qpu_backend.engines.compiling_pool import CompilingPool
     from qpu_backend.engines.decoding_pool import DecodingPool
     from qpu_backend.physics.circuit import IsaCircuit
     from qpu_backend.physics.timing import CircuitSummary
-    from qpu_backend.pipeline.fleet import Backend
+    from qpu_backend.pipeline.backends import Backend
     from qpu_sdk.wire.models import CircuitPayload, JobRequest, Limits, Pub
 
 DEFAULT_SHOTS: Final = 1024
 DEFAULT_PRECISION: Final = 1 / 64
 """Qiskit's default of ``BackendEstimatorV2``."""
+
+SEED_BOUND: Final = 2**31
+"""Of seeds of the compiler."""
 
 REMEMBERED_BYTES: Final = 2 << 20
 """Of packed programs, whose values in memory are some ten times as large."""
@@ -63,15 +68,19 @@ class Analysis:
 class Analyst:
     """Analyses requests. Safe to call from many threads."""
 
-    def __init__(self, decoding: DecodingPool, limits: Limits, programs: Recent[str, Program]) -> None:
+    def __init__(
+        self, decoding: DecodingPool, compiling: CompilingPool, limits: Limits, programs: Recent[str, Program]
+    ) -> None:
         """Nothing is decoded yet.
 
         Args:
             decoding: who decodes.
+            compiling: who decodes and compiles circuits with a deferred layout.
             limits: the published ones.
             programs: where the dispatcher of this process looks before it reads a program from the database.
         """
         self._decoding = decoding
+        self._compiling = compiling
         self._limits = limits
         self._programs = programs
         self._recent: Recent[bytes, Analysis] = Recent(REMEMBERED_BYTES)
@@ -108,8 +117,10 @@ class Analyst:
             data=order.circuits.data,
             pubs=tuple(PubBinding(pub.circuit, _values(pub, index)) for index, pub in enumerate(order.pubs)),
             dt_ns=backend.model.timing.dt_ns,
+            compilation=_compilation(order, backend),
         )
-        decoded = self._decoding.decode(request)
+        deferred = request.compilation is not None
+        decoded = self._compiling.compile(request) if deferred else self._decoding.decode(request)
         angles = [(pub.circuit, table) for pub, table in zip(order.pubs, decoded.angles, strict=True)]
         isa.check(decoded.circuits, backend.isa, widths=decoded.widths, angles=angles)
         specs = [_pub_spec(pub, table) for pub, table in zip(order.pubs, decoded.angles, strict=True)]
@@ -122,19 +133,24 @@ class Analyst:
             default_precision=DEFAULT_PRECISION,
             max_shots=min(self._limits.max_shots, backend.model.max_shots),
             max_executions=self._limits.max_executions,
+            layouts=decoded.layouts,
         )
         summaries = backend.summarise(program)
         self._check_result_size(program)
         simulation_us = backend.simulation_us(program, summaries)
         if simulation_us > 1e6 * self._limits.max_simulation_s:
             raise CircuitTooLarge.too_long(estimate_s=simulation_us / 1e6, limit_s=self._limits.max_simulation_s)
+        digest = programs.content_digest(order.program.value, decoded.circuits, specs)
+        if request.compilation is not None:
+            digest = _of_abstract(order)
+            program = replace(program, deferral=_deferral(request, request.compilation.seed, summaries))
         return Analysis(
             backend=backend,
             program=program,
             body=encode_blob(pack(program.to_document())),
             summaries=summaries,
             simulation_us=simulation_us,
-            digest=programs.content_digest(order.program.value, decoded.circuits, specs),
+            digest=digest,
         )
 
     def _check_pubs(self, order: JobRequest) -> None:
@@ -160,11 +176,42 @@ class Analyst:
 def _key(tenant_id: str, order: JobRequest) -> bytes:
     """Of everything that an analysis depends on, but the backend's calibration."""
     sha = hashlib.sha256()
-    parts = (tenant_id, order.backend, order.program, order.circuits.codec)
+    layout = order.options.layout
+    seed = "" if layout == "isa" else str(order.options.seed)
+    parts = (tenant_id, order.backend, order.program, order.circuits.codec, layout, seed)
     for part in (*(text.encode() for text in parts), order.circuits.data, *(_of_pub(pub) for pub in order.pubs)):
         sha.update(b"%d:" % len(part))
         sha.update(part)
     return sha.digest()
+
+
+def _compilation(order: JobRequest, backend: Backend) -> Compilation | None:
+    if order.options.layout == "isa":
+        return None
+    asked = order.options.seed
+    seed = int.from_bytes(hashlib.sha256(order.circuits.data).digest()[:4]) if asked is None else asked
+    return Compilation(backend.snapshot, backend.model.two_qubit_gate, seed % SEED_BOUND)
+
+
+def _deferral(request: DecodingRequest, seed: int, summaries: list[CircuitSummary]) -> Deferral:
+    return Deferral(
+        codec=request.codec,
+        data=request.data,
+        seed=seed,
+        circuit_of=tuple(pub.circuit for pub in request.pubs),
+        bindings=tuple(pub.values for pub in request.pubs),
+        planned_ns=tuple(round(summary.duration_ns) for summary in summaries),
+    )
+
+
+def _of_abstract(order: JobRequest) -> str:
+    """Of abstract circuits as they were sent: what they are compiled to changes with every calibration."""
+    sha = hashlib.sha256(b"abstract-1")
+    kind = f"{order.program};{order.circuits.codec}".encode()
+    for part in (kind, order.circuits.data, *(_of_pub(pub) for pub in order.pubs)):
+        sha.update(b"%d:" % len(part))
+        sha.update(part)
+    return sha.hexdigest()
 
 
 def _of_pub(pub: Pub) -> bytes:

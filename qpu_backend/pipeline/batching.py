@@ -2,7 +2,7 @@
 
 A record holds everything a rerun or a replay needs. It is committed before it runs, so what a batch means never
 depends on what happens to it later. Executions of a job that meet the same context in several rounds are one slice
-with one seed: with crosstalk off, counts depend on nobody else.
+with one seed: with crosstalk off, counts depend on nobody else. Of a job that runs in legs, a batch has one leg.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from functools import cache
 from math import exp
 from typing import TYPE_CHECKING, Final
 
+from qpu_backend.domain.footprint import Footprint
+from qpu_backend.domain.legs import Leg, Legs, whole
 from qpu_backend.domain.privacy import co_tenants
 from qpu_backend.domain.seeds import derive_seed
 from qpu_backend.engines.protocol import RegionTask, SliceSpec
@@ -30,21 +32,24 @@ from qpu_backend.pipeline.recent import Recent
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from qpu_backend.domain.deferral import Choice
     from qpu_backend.domain.planning import Placement, Plan
-    from qpu_backend.domain.programs import Program
+    from qpu_backend.domain.programs import Execution, Program
     from qpu_backend.engines.protocol import ProfileTask
     from qpu_backend.physics.context import Profile
     from qpu_backend.physics.device import DeviceModel
     from qpu_backend.physics.drift import Truth
     from qpu_backend.physics.snapshot import Snapshot
+    from qpu_backend.pipeline.deferred import Compiled
     from qpu_backend.stores.jobs import JobRow
 
 
 REMEMBERED_BYTES: Final = 2 << 20
 """Of circuits in place."""
 
-InPlace = Recent[tuple[str, str, tuple[int, ...], str, int, bool], tuple[PlacedCircuit, ...]]
-"""Tenant, program, qubits, device, number of the calibration, whether alone → its circuits, relocated and timed."""
+InPlace = Recent[tuple[str, str, tuple[int, ...], str, int, bool, tuple[int, ...]], tuple[PlacedCircuit, ...]]
+"""Tenant, program, qubits, device, number of the calibration, whether alone, attempts of a deferred layout → its
+circuits, relocated and timed."""
 
 
 class Unplaceable(Exception):
@@ -70,6 +75,8 @@ class Member:
         fairness_cost: µs · qubit it occupied.
         ghosts: neighbouring qubits it feels by ZZ, in its worst context, and how many of them had to lose their memory.
         caveats: warnings that go with its result.
+        leg: number of the leg of the job that runs here.
+        choices: of a job with a deferred layout: which compilation each of its circuits is.
     """
 
     job: JobRow
@@ -82,6 +89,13 @@ class Member:
     fairness_cost: int
     ghosts: tuple[int, int] = (0, 0)
     caveats: tuple[str, ...] = ()
+    leg: int = 0
+    choices: tuple[Choice, ...] = ()
+
+    @property
+    def last(self) -> bool:
+        """Whether the job is over when this has run."""
+        return self.leg + 1 == self.job.num_legs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +121,13 @@ class _Placed:
     program: Program
     circuits: tuple[PlacedCircuit, ...]
     noise: RegionNoise
+    leg: Leg
+    choices: tuple[Choice, ...]
+
+    @property
+    def executions(self) -> tuple[Execution, ...]:
+        first = self.leg.first_execution
+        return self.program.executions[first : first + self.leg.num_executions]
 
     @property
     def tenant_id(self) -> str:
@@ -126,6 +147,7 @@ def assemble(
     truth: Truth,
     profile: Callable[[Sequence[tuple[str, ProfileTask]]], Sequence[Profile]],
     in_place: InPlace,
+    compiled: Mapping[str, Compiled] | None = None,
 ) -> tuple[Member, ...]:
     """Execution records for every placement of a plan, in its order.
 
@@ -138,6 +160,7 @@ def assemble(
         truth: what the device is now: what is simulated.
         profile: simulates circuits alone, for what their neighbours feel of them.
         in_place: remembers programs where they ran lately.
+        compiled: by job what it runs whose layout is deferred.
 
     Raises:
         Unplaceable: a job uses what the device no longer offers.
@@ -147,7 +170,8 @@ def assemble(
     for placement in plan.placements:
         try:
             job, program = jobs[placement.job_id], bodies[placement.job_id]
-            placed.append(_placed(placement, job, program, model, snapshot, truth, in_place, alone=alone))
+            own = (compiled or {}).get(job.id)
+            placed.append(_placed(placement, job, program, own, model, snapshot, truth, in_place, alone=alone))
         except NotCalibrated as error:  # a coupler that a calibration took after the job was admitted
             raise Unplaceable(placement.job_id) from error
     met = contexts_of(placed, plan.rounds, model, truth.snapshot, profile)
@@ -158,6 +182,7 @@ def _placed(
     placement: Placement,
     job: JobRow,
     program: Program,
+    compiled: Compiled | None,
     model: DeviceModel,
     snapshot: Snapshot,
     truth: Truth,
@@ -166,7 +191,9 @@ def _placed(
     alone: bool,
 ) -> _Placed:
     where = tuple(range(model.num_qubits)) if job.footprint["shape"] is None else placement.region
-    key = (job.tenant_id, job.program_sha, where, snapshot.device, snapshot.number, alone)
+    program = program if compiled is None else compiled.program
+    own = () if compiled is None else compiled.attempts
+    key = (job.tenant_id, job.program_sha, where, snapshot.device, snapshot.number, alone, own)
     circuits = in_place.get(key)
     if circuits is None:
         circuits = tuple(
@@ -177,7 +204,15 @@ def _placed(
     noise = RegionNoise.of(truth.snapshot, region, zz=model.crosstalk.zz, detuning_hz=truth.detuning_hz)
     if job.options.get("meas_level", 2) == 1:
         noise = replace(noise, discriminators=discriminators_of(snapshot.device, where, region))
-    return _Placed(placement=placement, job=job, program=program, circuits=circuits, noise=noise)
+    leg = _leg_of(job)
+    choices = () if compiled is None else compiled.choices
+    return _Placed(placement, job, program, circuits, noise, leg, choices)
+
+
+def _leg_of(job: JobRow) -> Leg:
+    if job.legs is None:
+        return whole(Footprint.from_document(dict(job.footprint)))
+    return Legs.from_document(dict(job.legs)).leg(job.leg)
 
 
 def _member(index: int, placed: Sequence[_Placed], met: Met, snapshot: Snapshot) -> Member:
@@ -187,12 +222,15 @@ def _member(index: int, placed: Sequence[_Placed], met: Met, snapshot: Snapshot)
     circuit_at: dict[tuple[int, int], int] = {}
     slices: list[SliceSpec] = []
     slice_executions: list[int] = []
-    for number, execution in enumerate(program.executions):
+    for number, execution in enumerate(one.executions):
         circuit = circuit_at.setdefault((execution.pub, execution.circuit), len(circuit_at))
-        for part, (context, shots) in enumerate(met.shots[number].items()):
+        place = one.leg.first_execution + number
+        # The legs before it had at most a slice a shot of this execution, so no two slices of a job have one number.
+        first = one.leg.first_shot_of(place)
+        for part, (context, shots) in enumerate(met.shots[number].items(), first):
             seed = derive_seed(one.job.seed, execution.pub, execution.binding, execution.basis, part)
             slices.append(SliceSpec(circuit, execution.binding, shots, seed, context, level))
-            slice_executions.append(number)
+            slice_executions.append(place)
     task = RegionTask(
         circuits=tuple(one.circuits[variant].circuit for _, variant in circuit_at),
         angles=tuple(program.angles[pub] for pub, _ in circuit_at),
@@ -211,6 +249,8 @@ def _member(index: int, placed: Sequence[_Placed], met: Met, snapshot: Snapshot)
         fairness_cost=one.placement.fairness_cost,
         ghosts=max((len(context.ghosts), context.num_demoted) for context in met.contexts),
         caveats=caveats(program, one.circuits, snapshot),
+        leg=one.job.leg,
+        choices=one.choices,
     )
 
 
@@ -233,5 +273,5 @@ def _crosstalk_loss(one: _Placed, met: Met, snapshot: Snapshot) -> float:
     for number, contexts in met.shots.items():
         for context, shots in contexts.items():
             total += shots
-            lost += shots * (1.0 - exp(-added(one.program.executions[number].circuit, context)))
+            lost += shots * (1.0 - exp(-added(one.executions[number].circuit, context)))
     return exp(-one.placement.loss) * lost / total if total else 0.0

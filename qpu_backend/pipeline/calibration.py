@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from qpu_backend.domain.tenancy import SystemScope
     from qpu_backend.physics.snapshot import Snapshot
+    from qpu_backend.pipeline.backends import Calibrated
     from qpu_backend.pipeline.clocks import WallClock
-    from qpu_backend.pipeline.fleet import Calibrated, Fleet
+    from qpu_backend.pipeline.fleet import Fleet
     from qpu_backend.stores.database import Database
 
 

@@ -1,4 +1,7 @@
-"""Cancellation: a queued job ends free; a running batch is never cut, its result is discarded, its shots billed."""
+"""Cancellation: a queued job ends free; a running batch is never cut, its result is discarded, its shots billed.
+
+A job between two of its legs ends at once, billed for the shots of those that have run.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from qpu_backend.domain.errors import IllegalTransition, NotFound
 from qpu_backend.domain.jobs import JobState
-from qpu_backend.pipeline.endings import end_free
+from qpu_backend.pipeline.endings import end_cancelled
 from qpu_backend.stores import events, job_states, jobs
 from qpu_backend.stores.job_states import CancelOutcome
 
@@ -41,9 +44,7 @@ class Cancellation:
                 raise NotFound("job", job_id)
             match asked.outcome:
                 case CancelOutcome.CANCELLED:
-                    end_free(
-                        connection, self._scope, [asked.job], JobState.CANCELLED, "cancelled before it ran", now_us
-                    )
+                    end_cancelled(connection, self._scope, [asked.job], "cancelled before it ran", now_us)
                 case CancelOutcome.REQUESTED if not asked.job.cancel_requested:
                     message = "its result will be discarded when the batch ends"
                     noted = events.NewEvent(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from qpu_backend.domain.programs import Program
+    from qpu_backend.domain.programs import Execution, Program
     from qpu_backend.domain.rounds import Member as RoundMember
     from qpu_backend.domain.rounds import Round
     from qpu_backend.physics.context import Profile
@@ -55,6 +55,11 @@ class PlacedJob(Protocol):
     @property
     def program(self) -> Program:
         """What it runs."""
+        ...
+
+    @property
+    def executions(self) -> Sequence[Execution]:
+        """What of it this batch runs, in order; the members of rounds count these."""
         ...
 
     @property
@@ -167,10 +172,8 @@ class _Surroundings:
         beside = sorted(self._touching[index] & running.keys())
         return (
             index,
-            self._placed[index].program.executions[execution].circuit,
-            tuple(
-                (other, self._placed[other].program.executions[running[other].execution].circuit) for other in beside
-            ),
+            self._placed[index].executions[execution].circuit,
+            tuple((other, self._placed[other].executions[running[other].execution].circuit) for other in beside),
         )
 
     def _context(self, meeting: _Meeting) -> Context:

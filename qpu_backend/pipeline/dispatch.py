@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from qpu_backend.domain.planning import Plan, Wait, plan
+from qpu_backend.domain.planning import Plan, Wait, first_in_line
 from qpu_backend.domain.programs import Program
 from qpu_backend.pipeline.batching import REMEMBERED_BYTES, Batch, InPlace, Member, Unplaceable, assemble
-from qpu_backend.pipeline.commitment import PlanOutdated, commit_batch
+from qpu_backend.pipeline.commitment import PlanOutdated, commit_batch, commit_idling
+from qpu_backend.pipeline.deciding import Decider
 from qpu_backend.pipeline.endings import fail_jobs
 from qpu_backend.pipeline.lookout import Looked, Lookout
 from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qpu_backend.domain.tenancy import SystemScope
-    from qpu_backend.domain.views import QueuedJob
+    from qpu_backend.pipeline.backends import Calibrated
     from qpu_backend.pipeline.clocks import WallClock
-    from qpu_backend.pipeline.fleet import Calibrated, Fleet
+    from qpu_backend.pipeline.deferred import Recompiler
+    from qpu_backend.pipeline.fleet import Fleet
     from qpu_backend.pipeline.lease import DeviceLease
     from qpu_backend.pipeline.notices import NoticeBoard
     from qpu_backend.pipeline.profiling import Profiler
+    from qpu_backend.pipeline.sessions import Sessions
     from qpu_backend.stores.database import Database
     from qpu_backend.telemetry.metrics import Metrics
 
@@ -66,6 +69,8 @@ class Dispatcher:
         max_inflight: int,
         programs: Recent[str, Program],
         profile: Profiler,
+        recompiler: Recompiler,
+        sessions: Sessions,
     ) -> None:
         self._database = database
         self._scope = scope
@@ -79,8 +84,12 @@ class Dispatcher:
         self._max_inflight = max_inflight
         self._programs = programs
         self._profile = profile
+        self._recompiler = recompiler
+        self._sessions = sessions
+        self._sessions_end_s = 0.0
         self._in_place: InPlace = Recent(REMEMBERED_BYTES)
-        self._lookout = Lookout(database, scope, device_id, fleet)
+        self._lookout = Lookout(database, scope, device_id, fleet, clock)
+        self._decider = Decider(database, scope, device_id, metrics)
         self._inflight: set[tuple[str, int]] = set()
         self._long: set[tuple[str, int]] = set()
         self._unsure = True
@@ -158,25 +167,37 @@ class Dispatcher:
         """One turn: take the lease if needed, plan, commit and start at most one batch.
 
         Returns:
-            Whether there is more to do at once: jobs that found no place in the batch, or a plan that was outdated.
+            Whether there is more to do at once: jobs that found no place in the batch, a plan that was outdated, or a
+            device that idled until a booked window began or ended.
         """
         if not self._in_charge():
             return False
         with self._changed:
             if len(self._inflight) >= self._max_inflight:
                 return False
+        self._end_sessions()
         looked = self._lookout.look(self._suspects)
         if looked is None or not looked.view.jobs:
             return False
-        looked = looked.with_jobs(self._of_one_kind(looked.view.jobs))
-        started = time.perf_counter()
-        decision = plan(looked.view, looked.device, looked.now_us)
-        self._metrics.plan_seconds.labels(device=self._device_id).observe(time.perf_counter() - started)
-        if decision.unplaceable:
-            self._fail_unplaceable(decision.unplaceable)
-        if isinstance(decision, Wait):
-            return bool(decision.unplaceable)
-        return not self._commit(looked, decision) or len(decision.placements) < len(looked.view.jobs)
+        waits: list[Wait] = []
+        seen = self._by_kind(looked)
+        for some in seen:
+            decision = self._decider.decide(some, self._lease.epoch or 0)
+            if decision.unplaceable:
+                self._fail_unplaceable(decision.unplaceable)
+            if isinstance(decision, Plan):
+                return not self._commit(some, decision) or len(decision.placements) < len(some.view.jobs)
+            waits.append(decision)
+        if any(wait.unplaceable for wait in waits):
+            return True
+        all_wait = sum(len(some.view.jobs) for some in seen) == len(looked.view.jobs)
+        return all_wait and self._idle(looked, [wait.until_us for wait in waits if wait.until_us is not None])
+
+    def _end_sessions(self) -> None:
+        """Release what the sessions held that are over; asked once in a while."""
+        if time.monotonic() >= self._sessions_end_s:
+            self._sessions.expire(self._device_id)
+            self._sessions_end_s = time.monotonic() + _REREAD_S
 
     def _in_charge(self) -> bool:
         """Whether this process holds the lease and runs every batch that is committed as running."""
@@ -197,12 +218,35 @@ class Dispatcher:
         with self._changed:
             return (batch_id, epoch) in self._inflight
 
-    def _of_one_kind(self, queued: tuple[QueuedJob, ...]) -> tuple[QueuedJob, ...]:
-        """Long jobs or short ones: those of the head's kind, or the short ones while no slot is free for long ones."""
+    def _by_kind(self, looked: Looked) -> list[Looked]:
+        """Long jobs and short ones, the kind of who is first in line before the other; no long ones without a slot."""
         with self._changed:
             slot = len(self._long) < max(1, self._max_inflight - 1)
-        want_long = bool(queued) and slot and queued[0].footprint.simulation_us > _LONG_US
-        return tuple(job for job in queued if (job.footprint.simulation_us > _LONG_US) == want_long)
+        head = first_in_line(looked.view, looked.device, looked.now_us)
+        long_first = head is not None and head.footprint.simulation_us > _LONG_US
+        kinds = [
+            tuple(job for job in looked.view.jobs if (job.footprint.simulation_us > _LONG_US) == long)
+            for long in ((True, False) if long_first else (False, True))
+            if slot or not long
+        ]
+        return [looked.with_jobs(jobs_of_kind) for jobs_of_kind in kinds if jobs_of_kind]
+
+    def _idle(self, looked: Looked, windows_us: list[int]) -> bool:
+        """Nothing that waits can run before a booked window begins or ends: let device time pass until then.
+
+        Returns:
+            Whether to look again; not where jobs wait for something else than a window.
+        """
+        epoch = self._lease.epoch
+        if not windows_us or epoch is None:
+            return False
+        until_us = min(windows_us)
+        try:
+            commit_idling(self._database, self._scope, epoch, looked, until_us)
+        except PlanOutdated:
+            return True
+        self._log.info("device_idled", device=self._device_id, from_us=looked.now_us, until_us=until_us)
+        return True
 
     def _commit(self, looked: Looked, decision: Plan) -> bool:
         """Commit and start the batch; whether it was, or the plan was outdated by then."""
@@ -254,9 +298,9 @@ class Dispatcher:
         programs |= {sha: Program.from_document(unpack(body)) for sha, body in bodies.items()}
         asked = {job_id: programs[row.program_sha] for job_id, row in chosen.items()}
         truth = self._fleet.truth(self._device_id, decision.device_start_us)
-        return assemble(
-            decision, chosen, asked, calibrated.model, calibrated.snapshot, truth, self._profile, self._in_place
-        )
+        compiled = self._recompiler.compile(decision, chosen, asked, calibrated)
+        model, snapshot = calibrated.model, calibrated.snapshot
+        return assemble(decision, chosen, asked, model, snapshot, truth, self._profile, self._in_place, compiled)
 
     def _suspect(self, job_ids: list[str]) -> None:
         """No batch can be made of these jobs: each is tried alone next, and one that is alone already fails, free."""

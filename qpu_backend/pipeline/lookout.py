@@ -6,15 +6,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from qpu_backend.domain.footprint import Footprint
-from qpu_backend.domain.views import DeviceView, QueuedJob, View
-from qpu_backend.stores import devices, jobs
+from qpu_backend.domain.sessions import in_force
+from qpu_backend.domain.slices import slice_key
+from qpu_backend.domain.views import DeviceView, Hold, QueuedJob, View
+from qpu_backend.stores import access, bookings, devices, jobs, sessions
 from qpu_backend.stores.errors import MissingRow
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from sqlalchemy import Connection
+
     from qpu_backend.domain.tenancy import SystemScope
-    from qpu_backend.pipeline.fleet import Calibrated, Fleet
+    from qpu_backend.pipeline.backends import Calibrated
+    from qpu_backend.pipeline.clocks import WallClock
+    from qpu_backend.pipeline.fleet import Fleet
+    from qpu_backend.stores.bookings import BookingRow
     from qpu_backend.stores.database import Database
     from qpu_backend.stores.jobs import QueuedJobRow
 
@@ -47,11 +54,12 @@ class Looked:
 class Lookout:
     """Looks at one device."""
 
-    def __init__(self, database: Database, scope: SystemScope, device_id: str, fleet: Fleet) -> None:
+    def __init__(self, database: Database, scope: SystemScope, device_id: str, fleet: Fleet, clock: WallClock) -> None:
         self._database = database
         self._scope = scope
         self._device_id = device_id
         self._fleet = fleet
+        self._clock = clock
 
     def look(self, suspects: Collection[str] = ()) -> Looked | None:
         """The front of the queue and the chip; ``None`` while the operator has closed the device.
@@ -66,14 +74,43 @@ class Lookout:
             if not device.operational:
                 return None
             calibrated = self._fleet.refresh(connection, device)
-            rows = jobs.queue_view(connection, self._scope, self._device_id, per_tenant=_PER_TENANT, window=_WINDOW)
-        queued = tuple(_queued(row, suspects) for row in rows)
+            front = jobs.queue_view(connection, self._scope, self._device_id, per_tenant=_PER_TENANT, window=_WINDOW)
+            promised = jobs.promised_jobs(connection, self._scope, self._device_id)
+            booked = bookings.bookings_ahead(
+                connection, self._scope, self._device_id, device_time_us=device.device_time_us
+            )
+            owners = self._owners_jobs(connection, booked, device.device_time_us)
+            slices = self._slices(connection, calibrated)
+            opened = sessions.open_sessions(connection, self._scope, self._device_id)
+        rows = {row.id: row for row in (*front, *promised, *owners)}
+        in_order = sorted(rows.values(), key=lambda row: (row.start_tag, row.id))
+        now_us = self._clock.now_us()
+        windows = {row.tenant_id: row.id for row in reversed(booked) if row.tenant_id is not None}
+        queued = tuple(_queued(row, suspects, now_us, windows.get(row.tenant_id)) for row in in_order)
         shapes = {job.footprint.shape for job in queued if job.footprint.shape is not None}
         chip = self._fleet.device_view(self._device_id, shapes)
+        chip = replace(chip, bookings=tuple(row.window for row in booked), slices=slices)
+        holds = (Hold(row.id, tuple(row.region)) for row in opened if row.region is not None)
+        chip = replace(chip, holds=tuple(hold for hold in holds if in_force(hold, queued, chip)))
         return Looked(View(queued, device.virtual_time), chip, device.device_time_us, calibrated)
 
+    def _owners_jobs(self, connection: Connection, booked: list[BookingRow], device_time_us: int) -> list[QueuedJobRow]:
+        """In a booked window: jobs of the tenant that has it."""
+        if not booked or booked[0].tenant_id is None or booked[0].starts_us > device_time_us:
+            return []
+        owner = booked[0].tenant_id
+        return bookings.front_of_tenant(connection, self._scope, self._device_id, owner, limit=_PER_TENANT)
 
-def _queued(row: QueuedJobRow, suspects: Collection[str]) -> QueuedJob:
+    def _slices(self, connection: Connection, calibrated: Calibrated) -> dict[str, int]:
+        """The slices as the planner knows them; one whose tenant there is not is nobody's."""
+        masks: dict[str, int] = {}
+        for one in calibrated.policy.slices:
+            tenant = access.find_tenant(connection, self._scope, one.tenant)
+            masks[slice_key(one.name, "" if tenant is None else tenant.id)] = one.mask
+        return masks
+
+
+def _queued(row: QueuedJobRow, suspects: Collection[str], now_us: int, booking: str | None) -> QueuedJob:
     return QueuedJob(
         id=row.id,
         tenant=row.tenant_id,
@@ -83,4 +120,10 @@ def _queued(row: QueuedJobRow, suspects: Collection[str]) -> QueuedJob:
         footprint=Footprint.from_document(dict(row.footprint)),
         isolation=row.options.get("isolation", "shared"),
         solo=row.solo or row.id in suspects,
+        start_by_us=row.start_by_us,
+        waited_us=max(0, now_us - row.created_at_us),
+        slice=None if row.slice is None else slice_key(row.slice, row.tenant_id),
+        session=row.session_id,
+        booking=booking,
+        max_loss=row.options.get("max_loss"),
     )

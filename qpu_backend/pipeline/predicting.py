@@ -18,9 +18,11 @@ from qpu_backend.physics.timing import Durations, schedule
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from qpu_backend.domain.tenancy import TenantScope
     from qpu_backend.physics.circuit import IsaCircuit
     from qpu_backend.pipeline.analysis import Analyst
-    from qpu_backend.pipeline.fleet import Backend, Fleet
+    from qpu_backend.pipeline.backends import Backend
+    from qpu_backend.pipeline.fleet import Fleet
     from qpu_backend.stores.database import Database
     from qpu_sdk.wire.models import CircuitPayload
 
@@ -51,19 +53,19 @@ class Predictor:
         self._fleet = fleet
         self._analyst = analyst
 
-    def predict(self, name: str, payload: CircuitPayload) -> tuple[Backend, list[Predicted]]:
+    def predict(self, scope: TenantScope, name: str, payload: CircuitPayload) -> tuple[Backend, list[Predicted]]:
         """The backend with its calibration of now, and one prediction a circuit.
 
         Circuits of a backend without fixed qubits are predicted for the region where they would run together if nobody
         else were on the chip.
 
         Raises:
-            UnknownBackend: no such backend.
+            UnknownBackend: no such backend that this tenant may use.
             InvalidCircuit: the circuits cannot be read.
             DomainError: they are not in the backend's instructions, or too long.
         """
         with self._database.read() as connection:
-            backend = self._fleet.backend(connection, name)
+            backend = self._fleet.backend(connection, name, scope)
         circuits = self._analyst.read(payload, backend)
         asked = sum(_operations(circuit) for circuit in circuits)
         if asked > MAX_OPERATIONS:

@@ -14,10 +14,11 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
+from qpu_backend.domain.deferral import Choice
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.programs import Program
 from qpu_backend.pipeline.batching import Batch, Member
-from qpu_backend.pipeline.endings import end_free, fail_jobs
+from qpu_backend.pipeline.endings import end_cancelled, fail_jobs
 from qpu_backend.pipeline.execution import ExecutorClosed
 from qpu_backend.pipeline.notices import queue_topic
 from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs
@@ -149,6 +150,8 @@ def load(connection: Connection, scope: SystemScope, batch_id: str) -> Batch:
             crosstalk_loss=placement.crosstalk_loss or 0.0,
             fairness_cost=placement.fairness_cost,
             caveats=tuple(layout.get("caveats", {}).get(placement.job_id, ())),
+            leg=placement.leg,
+            choices=tuple(Choice(*choice) for choice in layout.get("choices", {}).get(placement.job_id, ())),
         )
         for placement in placements
     )
@@ -167,7 +170,8 @@ def load(connection: Connection, scope: SystemScope, batch_id: str) -> Batch:
 def dissolve(connection: Connection, scope: SystemScope, row: BatchRow, now_us: int) -> None:
     """Give a batch up. A job that was in it alone is the poison and fails; the others are queued again, each alone.
 
-    Those whose cancellation was asked for end here, free: the batch that would have ended them has produced nothing.
+    Those whose cancellation was asked for end here: the batch that would have ended them has produced nothing and is
+    free, as for one that fails all of its legs are; a cancelled one pays for those that ran before.
     """
     placements = batches.placements_of(connection, scope, row.id)
     batches.dissolve_batch(connection, scope, row.id, finished_at_us=now_us)
@@ -176,9 +180,7 @@ def dissolve(connection: Connection, scope: SystemScope, row: BatchRow, now_us: 
     wanted = [job for job in rows.values() if not job.cancel_requested]
     if unwanted:
         job_states.mark_cancelled(connection, scope, [job.id for job in unwanted], finished_at_us=now_us)
-        end_free(
-            connection, scope, unwanted, JobState.CANCELLED, "cancelled; its batch failed, nothing is billed", now_us
-        )
+        end_cancelled(connection, scope, unwanted, "cancelled; its batch failed, nothing is billed", now_us)
     if len(rows) == 1:
         message = "the simulation of this job failed again and again while it ran alone; it is not billed"
         fail_jobs(connection, scope, wanted, "poisonous", message, now_us)

@@ -1,8 +1,8 @@
 """Replays: a job's stored record runs once more, as it was or as if nobody else had been on the chip.
 
-A record holds everything that it needs, so a replay takes no device time, moves no clock, is not billed and stores
-nothing: it borrows a worker. What is computed is remembered for a while, and asking for what is being computed joins
-it. An exact replay tells what the result told; one without neighbours tells nothing of them.
+A record, one for each leg of the job, holds everything that it needs, so a replay takes no device time, moves no clock,
+is not billed and stores nothing: it borrows a worker. What is computed is remembered for a while, and asking for what
+is being computed joins it. An exact replay tells what the result told; one without neighbours tells nothing of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from qpu_backend.domain.deferral import Choice
 from qpu_backend.domain.errors import IllegalTransition, NotFound
+from qpu_backend.domain.legs import Legs
 from qpu_backend.domain.privacy import CoTenants
 from qpu_backend.domain.programs import Program
 from qpu_backend.engines.alone import alone, executions_of
@@ -21,6 +23,7 @@ from qpu_backend.engines.protocol import RegionTask, decode_report, join_tasks
 from qpu_backend.engines.worker import run_tasks
 from qpu_backend.pipeline.batching import Batch, Member
 from qpu_backend.pipeline.execution import MemberOutcome
+from qpu_backend.pipeline.parts import Part
 from qpu_backend.pipeline.postprocessing import result_of
 from qpu_backend.pipeline.recent import Recent
 from qpu_backend.stores import batches, blobs, jobs
@@ -59,23 +62,28 @@ class Replay:
 
     Attributes:
         alone: whether the neighbours are left out.
-        record: what runs: bytes of a :class:`~qpu_backend.engines.protocol.RegionTask`.
-        batch: the batch, with the job as its only member.
+        batches: that of each leg, with the job as its only member.
         recorded: the job's result.
     """
 
     alone: bool
-    record: bytes
-    batch: Batch
+    batches: tuple[Batch, ...]
     recorded: JobResult
 
     @property
-    def member(self) -> Member:
-        return self.batch.members[0]
+    def members(self) -> list[Member]:
+        """The job in each of its legs."""
+        return [batch.members[0] for batch in self.batches]
+
+    @property
+    def records(self) -> list[bytes]:
+        """What runs: bytes of a :class:`~qpu_backend.engines.protocol.RegionTask` for each leg."""
+        return [member.record for member in self.members]
 
     @property
     def key(self) -> _Key:
-        return self.member.job.tenant_id, hashlib.sha256(self.record).digest()
+        digests = b"".join(hashlib.sha256(record).digest() for record in self.records)
+        return self.members[0].job.tenant_id, hashlib.sha256(digests).digest()
 
 
 class Replays:
@@ -115,25 +123,26 @@ class Replays:
                 raise NotFound("job", job_id)
             if row.result_sha is None:
                 return row
-            placed = batches.placement_of_job(connection, scope, job_id)
-            if placed is None:
+            placed = batches.legs_of_job(connection, scope, job_id)
+            if len(placed) != row.num_legs:
                 raise MissingRow("placement", job_id)
-            shas = (placed.placement.record_sha, row.program_sha, row.result_sha)
-            bodies = blobs.get_blobs(connection, shas)
-        record, program, result = (bodies[sha] for sha in shas)
+            shas = [one.placement.record_sha for one in placed]
+            bodies = blobs.get_blobs(connection, [row.program_sha, row.result_sha, *shas])
+        recorded = decode_result(bodies[row.result_sha])
+        program = Program.from_document(unpack(bodies[row.program_sha]))
         try:
-            task = RegionTask.from_bytes(record)
+            tasks = [RegionTask.from_bytes(bodies[sha]) for sha in shas]
         except MalformedPayload as error:
             raise IllegalTransition(state=f"{row.state} under an earlier release", asked="replay") from error
-        if without_neighbours:
-            task = alone(task)
-            record = task.to_bytes()
-        recorded = decode_result(result)
-        member = _member(row, placed, Program.from_document(unpack(program)), record, executions_of(task))
-        member = replace(member, caveats=tuple(recorded.metadata.get("warnings", ())))
-        if without_neighbours:
-            member = replace(member, co_tenants=CoTenants.NONE.value, crosstalk_loss=0.0, ghosts=(0, 0))
-        return Replay(without_neighbours, record, _batch(row, placed, member), recorded)
+        caveats = tuple(recorded.metadata.get("warnings", ()))
+        ran: list[Batch] = []
+        for one, task in zip(placed, tasks, strict=True):
+            member = replace(_member(row, one, program, alone(task) if without_neighbours else task), caveats=caveats)
+            member = replace(member, choices=_choices(recorded, len(ran) if row.num_legs > 1 else None))
+            if without_neighbours:
+                member = replace(member, co_tenants=CoTenants.NONE.value, crosstalk_loss=0.0, ghosts=(0, 0))
+            ran.append(_batch(row, one, member))
+        return Replay(without_neighbours, tuple(ran), recorded)
 
     def start(self, replay: Replay) -> Future[bytes]:
         """The workers' answer, or the promise of it.
@@ -153,7 +162,7 @@ class Replays:
             if len(self._running) >= self._at_once or any(tenant == key[0] for tenant, _ in self._running):
                 raise ReplaysBusy
             try:
-                future = self._executor.submit(run_tasks, join_tasks([replay.record]))
+                future = self._executor.submit(run_tasks, join_tasks(replay.records))
             except Exception as error:
                 raise ReplayFailed from error
             self._running[key] = future
@@ -180,12 +189,17 @@ class Replays:
             report = decode_report(answered.result())
         except Exception as error:
             raise ReplayFailed from error
-        (task,) = report.tasks
-        if task.failure is not None:
-            raise ReplayFailed(task.failure)
-        outcome = MemberOutcome(task.slices, task.cpu_us, None, report.fingerprint)
-        result = result_of(replay.batch, replay.member, outcome)
-        exact = report.fingerprint == replay.recorded.metadata.get("versions")
+        failures = [task.failure for task in report.tasks if task.failure is not None]
+        if failures:
+            raise ReplayFailed(failures[0])
+        outcomes = [MemberOutcome(task.slices, task.cpu_us, None, report.fingerprint) for task in report.tasks]
+        parts = [
+            Part.of(batch, member, outcome)
+            for batch, member, outcome in zip(replay.batches, replay.members, outcomes, strict=True)
+        ]
+        first = replay.members[0]
+        result = result_of(first.job, first.program, parts)
+        exact = all(report.fingerprint == versions for versions in _versions(replay.recorded))
         exact = exact and (replay.alone or _same_shots(result, replay.recorded))
         told = result.metadata | {"replay": {"alone": replay.alone, "exact": exact}}
         return encode_result(replace(result, metadata=told))
@@ -195,17 +209,34 @@ def _same_shots(one: JobResult, other: JobResult) -> bool:
     return encode_result(replace(one, metadata={})) == encode_result(replace(other, metadata={}))
 
 
-def _member(row: JobRow, placed: PlacedJob, program: Program, record: bytes, executions: tuple[int, ...]) -> Member:
+def _versions(recorded: JobResult) -> list[dict[str, str] | None]:
+    """What computed the result, or each leg of it."""
+    metadata = recorded.metadata
+    return [leg["versions"] for leg in metadata["legs"]] if "legs" in metadata else [metadata.get("versions")]
+
+
+def _choices(recorded: JobResult, leg: int | None) -> tuple[Choice, ...]:
+    """Which compilation each circuit of a deferred layout was, as the result told it."""
+    metadata = recorded.metadata if leg is None else recorded.metadata["legs"][leg]
+    return tuple(
+        Choice(told["on"], told["predicted_success"]["shape"], told["predicted_success"]["region"])
+        for told in metadata.get("compiled", ())
+    )
+
+
+def _member(row: JobRow, placed: PlacedJob, program: Program, task: RegionTask) -> Member:
     placement = placed.placement
+    first = 0 if row.legs is None else Legs.from_document(dict(row.legs)).leg(placement.leg).first_execution
     return Member(
         job=row,
         program=program,
         region=tuple(placement.region),
-        record=record,
-        slice_executions=executions,
+        record=task.to_bytes(),
+        slice_executions=tuple(first + execution for execution in executions_of(task)),
         co_tenants=placement.co_tenants,
         crosstalk_loss=placement.crosstalk_loss or 0.0,
         fairness_cost=placement.fairness_cost,
+        leg=placement.leg,
     )
 
 

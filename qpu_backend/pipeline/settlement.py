@@ -1,7 +1,8 @@
 """Settlement: result, usage record, postings, quota, state and event of every job of a batch, in one transaction.
 
-The transaction first locks the device row and compares the epoch, so a process that came back from the dead settles
-nothing. A batch whose attempt failed as a whole goes to recovery instead.
+Of a job that runs in legs, each leg but the last one is kept as a part: it queues again, and its end, with result and
+bill, comes with the last one. The transaction first locks the device row and compares the epoch, so a process that
+came back from the dead settles nothing. A batch whose attempt failed as a whole goes to recovery instead.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from qpu_backend.domain import ledger
 from qpu_backend.domain.jobs import JobState
-from qpu_backend.domain.quota import Resource
-from qpu_backend.domain.tenancy import TenantId
-from qpu_backend.pipeline.endings import nothing_used
+from qpu_backend.pipeline.continuing import continue_jobs, told
+from qpu_backend.pipeline.endings import keep_books, shots_used
+from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic
+from qpu_backend.pipeline.parts import Part, earlier_parts
 from qpu_backend.pipeline.postprocessing import package
-from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs, money, quota
+from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs
 from qpu_backend.stores.errors import LeaseLost
 from qpu_backend.telemetry.logs import logger
 
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from qpu_backend.pipeline.clocks import WallClock
     from qpu_backend.pipeline.execution import BatchOutcome
     from qpu_backend.pipeline.notices import NoticeBoard
+    from qpu_backend.stores import money
     from qpu_backend.stores.database import Database
+    from qpu_backend.stores.devices import DeviceRow
     from qpu_backend.telemetry.metrics import Metrics
 
 
@@ -41,10 +44,11 @@ _STOP_WITHIN_S = 30.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Settled:
-    """A member with what became of it: a packaged result, or why there is none."""
+    """A member with what became of it: a packaged result, or part of one, or why there is none."""
 
     member: Member
     result: blobs.Blob | None
+    part: blobs.Blob | None
     failure: str | None
     cpu_us: int
 
@@ -119,53 +123,88 @@ class Settler:
 
     def _settle_batch(self, outcome: BatchOutcome) -> None:
         batch = outcome.batch
-        settled = [
-            _Settled(
-                member=member,
-                result=None if answer.failure else blobs.encode_blob(package(batch, member, answer)),
-                failure=answer.failure,
-                cpu_us=answer.cpu_us,
-            )
-            for member, answer in zip(batch.members, outcome.members, strict=True)
-        ]
+        settled = self._packaged(outcome)
         with self._database.write() as connection:
-            devices.require_epoch(connection, batch.device_id, batch.epoch)
-            outcomes = self._write(connection, batch, settled)
+            device = devices.require_epoch(connection, batch.device_id, batch.epoch)
             if not batches.finish_batch(connection, self._scope, batch.id, finished_at_us=self._clock.now_us()):
                 raise RuntimeError(f"batch {batch.id} is not running, so it cannot be settled")
+            ends = self._write(connection, device, batch, settled)
         self._finished(batch)
-        self._notices.ended((member.job.tenant_id, member.job.id) for member in batch.members)
-        for end in outcomes:
-            self._metrics.jobs_finished.labels(device=batch.device_id, outcome=end).inc()
-        self._log.info("batch_settled", device=batch.device_id, batch=batch.id, jobs=len(settled))
+        ended = [one.member.job for one, end in zip(settled, ends, strict=True) if end.final]
+        going_on = [one.member.job for one, end in zip(settled, ends, strict=True) if not end.final]
+        self._notices.ended((job.tenant_id, job.id) for job in ended)
+        if going_on:
+            self._notices.post({tenant_topic(job.tenant_id) for job in going_on}, within_s=UNHURRIED_S)
+            self._notices.post([queue_topic(batch.device_id)])
+        for end in ends:
+            if end.final:
+                self._metrics.jobs_finished.labels(device=batch.device_id, outcome=end).inc()
+        self._log.info("batch_settled", device=batch.device_id, batch=batch.id, jobs=len(settled), ended=len(ended))
 
-    def _write(self, connection: Connection, batch: Batch, settled: list[_Settled]) -> list[JobState]:
+    def _packaged(self, outcome: BatchOutcome) -> list[_Settled]:
+        """What is to be stored of each member: its result with its last leg, before that what this leg measured."""
+        settled: list[_Settled] = []
+        for member, answer in zip(outcome.batch.members, outcome.members, strict=True):
+            one = _Settled(member, None, None, answer.failure, answer.cpu_us)
+            if answer.failure is None:
+                part = Part.of(outcome.batch, member, answer)
+                if member.last:
+                    body = package(member.job, member.program, (*self._earlier_parts(member), part))
+                    one = replace(one, result=blobs.encode_blob(body))
+                else:
+                    one = replace(one, part=blobs.encode_blob(part.to_bytes()))
+            settled.append(one)
+        return settled
+
+    def _earlier_parts(self, member: Member) -> tuple[Part, ...]:
+        if member.leg == 0:
+            return ()
+        with self._database.read() as connection:
+            return earlier_parts(connection, self._scope, member)
+
+    def _write(
+        self, connection: Connection, device: DeviceRow, batch: Batch, settled: list[_Settled]
+    ) -> list[JobState]:
         now_us = self._clock.now_us()
         end_us = batch.device_start_us + batch.device_us
         current = jobs.lock_jobs(connection, self._scope, [one.member.job.id for one in settled])
         ends = [_end(one, current[one.member.job.id].cancel_requested) for one in settled]
-        kept = [one for one, end in zip(settled, ends, strict=True) if end is JobState.DONE]
-        shas = blobs.put_blobs(connection, [one.result for one in kept if one.result is not None])
-        self._change_states(
-            connection, settled, ends, dict(zip((one.member.job.id for one in kept), shas, strict=True))
-        )
-        usage = [_usage(batch, one, end, now_us) for one, end in zip(settled, ends, strict=True)]
-        quota.settle_many(
-            connection, self._scope, [_quota_used(one, record) for one, record in zip(settled, usage, strict=True)]
-        )
-        money.insert_usage_records(connection, self._scope, usage)
-        charges = [
-            ledger.charge(record.id, TenantId(record.tenant_id), record.price_micro)
-            for record in usage
-            if record.price_micro
+        shas = self._put(connection, batch, settled, ends)
+        self._change_states(connection, settled, ends, shas)
+        used = [
+            (one.member.job, _usage(connection, batch, one, end, now_us))
+            for one, end in zip(settled, ends, strict=True)
+            if end.final
         ]
-        money.insert_postings(connection, self._scope, charges, posted_at_us=now_us)
+        keep_books(connection, self._scope, used, now_us)
+        going_on = [one for one, end in zip(settled, ends, strict=True) if not end.final]
+        if going_on:
+            rows = [current[one.member.job.id] for one in going_on]
+            cpu_us = {one.member.job.id: one.cpu_us for one in going_on}
+            continue_jobs(connection, self._scope, device, rows, cpu_us)
         facts = [
             events.NewEvent(one.member.job.id, one.member.job.tenant_id, str(end), end, now_us, end_us, one.failure)
+            if end.final
+            else told(one.member.job, now_us, end_us)
             for one, end in zip(settled, ends, strict=True)
         ]
         events.append_events(connection, self._scope, facts)
         return ends
+
+    def _put(
+        self, connection: Connection, batch: Batch, settled: list[_Settled], ends: list[JobState]
+    ) -> dict[str, str]:
+        """Store the results of jobs that are done, and what the others' legs measured. The blobs of the results."""
+        kept = [
+            (one.member.job.id, end, body)
+            for one, end in zip(settled, ends, strict=True)
+            if (body := {JobState.DONE: one.result, JobState.QUEUED: one.part}.get(end)) is not None
+        ]
+        shas = blobs.put_blobs(connection, [body for _, _, body in kept])
+        stored = [(job_id, end, sha) for (job_id, end, _), sha in zip(kept, shas, strict=True)]
+        parts = {job_id: sha for job_id, end, sha in stored if end is JobState.QUEUED}
+        batches.keep_parts(connection, self._scope, batch.id, parts)
+        return {job_id: sha for job_id, end, sha in stored if end is JobState.DONE}
 
     def _change_states(
         self, connection: Connection, settled: list[_Settled], ends: list[JobState], shas: dict[str, str]
@@ -186,35 +225,34 @@ class Settler:
             | job_states.mark_failed(connection, self._scope, failed, finished_at_us=now_us)
             | job_states.mark_cancelled(connection, self._scope, cancelled, finished_at_us=now_us)
         )
-        missing = {one.member.job.id for one in settled} - changed
+        final = {one.member.job.id for one, end in zip(settled, ends, strict=True) if end.final}
+        missing = final - changed
         if missing:
             raise RuntimeError(f"jobs {sorted(missing)} are not running, so they cannot be settled")
 
 
-def _quota_used(one: _Settled, record: money.UsageRow) -> quota.Settlement:
-    used = {
-        Resource.SHOTS: record.shots,
-        Resource.DEVICE_US: record.device_us,
-        Resource.SPEND_MICRO: record.price_micro,
-    }
-    return quota.Settlement(record.tenant_id, one.member.job.quota_start, used)
-
-
 def _end(one: _Settled, cancel_requested: bool) -> JobState:
+    """What the job is now; queued: for its next leg."""
     if cancel_requested:
         return JobState.CANCELLED
-    return JobState.FAILED if one.result is None else JobState.DONE
+    if one.failure is not None:
+        return JobState.FAILED
+    return JobState.DONE if one.member.last else JobState.QUEUED
 
 
-def _usage(batch: Batch, one: _Settled, end: JobState, now_us: int) -> money.UsageRow:
+def _usage(connection: Connection, batch: Batch, one: _Settled, end: JobState, now_us: int) -> money.UsageRow:
     """A job that failed by our fault is free; a cancelled one pays for the shots that ran."""
     job = one.member.job
-    fact = replace(nothing_used(job, end, now_us), batch_id=batch.id, snapshot_id=batch.snapshot_id)
-    fact = replace(fact, simulator_cpu_us=one.cpu_us)
-    if end is JobState.FAILED:
-        return fact
+    legs = 0 if end is JobState.FAILED else one.member.leg + 1
+    fact = shots_used(connection, job, legs, end, now_us)
     size = one.result.size if one.result is not None and end is JobState.DONE else 0
-    return replace(fact, shots=job.shots, device_us=job.device_us, price_micro=job.price_micro, result_bytes=size)
+    return replace(
+        fact,
+        batch_id=batch.id,
+        snapshot_id=batch.snapshot_id,
+        simulator_cpu_us=fact.simulator_cpu_us + one.cpu_us,
+        result_bytes=size,
+    )
 
 
 def _failed(outcome: BatchOutcome, error: Exception) -> BatchOutcome:

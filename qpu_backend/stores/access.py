@@ -13,7 +13,7 @@ from qpu_backend.stores.database import is_duplicate
 from qpu_backend.stores.errors import MissingRow, NameTaken
 from qpu_backend.stores.ids import new_id
 from qpu_backend.stores.rows import columns_of, parameters_of
-from qpu_backend.stores.schema import api_keys, principals, tenants
+from qpu_backend.stores.schema_access import api_keys, principals, tenants
 
 
 @dataclass(frozen=True, slots=True)

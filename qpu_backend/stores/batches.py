@@ -16,7 +16,7 @@ from qpu_backend.stores.rows import columns_of, parameters_of
 from qpu_backend.stores.schema import batches, placements
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from qpu_backend.domain.tenancy import SystemScope, TenantScope
 
@@ -82,6 +82,8 @@ class PlacementRow:
         crosstalk_loss: predicted loss of success probability to neighbours, unrounded; round it where a tenant sees it.
         fairness_cost: µs · qubit.
         record_sha: blob with all that a replay needs.
+        leg: of the job: what of it runs here, from 0.
+        part_sha: blob with what this leg measured, where the job goes on after it.
     """
 
     batch_id: str
@@ -93,6 +95,8 @@ class PlacementRow:
     crosstalk_loss: float | None
     fairness_cost: int
     record_sha: str
+    leg: int = 0
+    part_sha: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,11 @@ def recent_batches(connection: Connection, _scope: SystemScope, device_id: str, 
     return [BatchRow(*row) for row in connection.execute(_RECENT, {"device": device_id, "limit": limit})]
 
 
+def last_batch_of(connection: Connection, _scope: SystemScope, job_id: str) -> str | None:
+    """The batch that a job was part of last."""
+    return connection.execute(_LAST_OF_JOB, {"job": job_id}).scalar_one_or_none()
+
+
 def placements_of(connection: Connection, _scope: SystemScope, batch_id: str) -> list[PlacementRow]:
     """The placements of a batch, in their order."""
     return [PlacementRow(*row) for row in connection.execute(_PLACEMENTS, {"batch": batch_id})]
@@ -141,6 +150,24 @@ def placement_of_job(connection: Connection, scope: TenantScope, job_id: str) ->
     if row is None:
         return None
     return PlacedJob(PlacementRow(*row[:_PLACEMENT_WIDTH]), *row[_PLACEMENT_WIDTH:])
+
+
+def legs_of_job(connection: Connection, scope: TenantScope, job_id: str) -> list[PlacedJob]:
+    """Where each leg of the tenant's job ran that has been settled, in order; nothing for a foreign job."""
+    rows = connection.execute(_LEGS, {"job": job_id, "tenant": scope.tenant_id})
+    return [PlacedJob(PlacementRow(*row[:_PLACEMENT_WIDTH]), *row[_PLACEMENT_WIDTH:]) for row in rows]
+
+
+def parts_of_job(connection: Connection, _scope: SystemScope, job_id: str) -> list[str]:
+    """The blobs of what the job's settled legs measured, in order."""
+    return list(connection.execute(_PARTS, {"job": job_id}).scalars())
+
+
+def keep_parts(connection: Connection, _scope: SystemScope, batch_id: str, parts: Mapping[str, str]) -> None:
+    """Note the blobs of what the legs of some jobs measured in a batch: job → its blob."""
+    if parts:
+        rows = [{"batch": batch_id, "job": job_id, "sha": parts[job_id]} for job_id in sorted(parts)]
+        connection.execute(_KEEP_PART, rows)
 
 
 def finish_batch(connection: Connection, _scope: SystemScope, batch_id: str, *, finished_at_us: int) -> bool:
@@ -180,10 +207,17 @@ _RECENT: Final = (
     .order_by(batches.c.device_start_us.desc(), batches.c.id.desc())
     .limit(bindparam("limit"))
 )
+_LAST_OF_JOB: Final = (
+    select(batches.c.id)
+    .join(placements, placements.c.batch_id == batches.c.id)
+    .where(placements.c.job_id == bindparam("job"))
+    .order_by(batches.c.created_at_us.desc(), batches.c.id.desc())
+    .limit(1)
+)
 _PLACEMENTS: Final = (
     select(*_PLACEMENT_COLUMNS).where(placements.c.batch_id == bindparam("batch")).order_by(placements.c.position)
 )
-_OF_JOB: Final = (
+_PLACED: Final = (
     select(
         *_PLACEMENT_COLUMNS,
         batches.c.state,
@@ -194,8 +228,20 @@ _OF_JOB: Final = (
     )
     .join(batches, batches.c.id == placements.c.batch_id)
     .where(placements.c.job_id == bindparam("job"), placements.c.tenant_id == bindparam("tenant"))
-    .order_by(batches.c.created_at_us.desc(), batches.c.id.desc())
-    .limit(1)
+)
+_DONE: Final = batches.c.state == literal_column("'done'")  # a leg has one such placement: the batch that settled it
+_OF_JOB: Final = _PLACED.order_by(batches.c.created_at_us.desc(), batches.c.id.desc()).limit(1)
+_LEGS: Final = _PLACED.where(_DONE).order_by(placements.c.leg)
+_PARTS: Final = (
+    select(placements.c.part_sha)
+    .join(batches, batches.c.id == placements.c.batch_id)
+    .where(placements.c.job_id == bindparam("job"), placements.c.part_sha.is_not(None), _DONE)
+    .order_by(placements.c.leg)
+)
+_KEEP_PART: Final = (
+    update(placements)
+    .where(placements.c.batch_id == bindparam("batch"), placements.c.job_id == bindparam("job"))
+    .values(part_sha=bindparam("sha"))
 )
 _FINISH: Final = (
     update(batches).where(_THIS, _RUNNING).values(state=literal_column("'done'"), finished_at_us=bindparam("at_us"))

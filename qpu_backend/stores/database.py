@@ -2,7 +2,7 @@
 
 Lock order, for every transaction that takes several locks (PostgreSQL; SQLite has one write lock for all):
 
-    device → jobs (ascending id) → limits → quota_windows → fair_share → tenants (ascending id)
+    device → jobs → sessions → limits → quota_windows → fair_share → tenants        each by ascending id
 
 Events are therefore appended last: they lock the tenants' rows, which every submission of a tenant needs, for the
 shortest time.

@@ -16,7 +16,8 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from qpu_backend.domain.tenancy import SystemScope, TenantScope
 from qpu_backend.stores.errors import ForeignTenant, MissingRow
 from qpu_backend.stores.rows import columns_of, parameters_of
-from qpu_backend.stores.schema import job_events, jobs, tenants
+from qpu_backend.stores.schema import job_events, jobs
+from qpu_backend.stores.schema_access import tenants
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Fair-queueing finish tags, one for each device and tenant."""
+"""Fair-queueing finish tags, one for each device, tenant and lane."""
 
 from __future__ import annotations
 
@@ -11,43 +11,68 @@ from qpu_backend.stores.expressions import insert_ignoring
 from qpu_backend.stores.schema import fair_share
 
 
-def read_finish_tag(connection: Connection, scope: TenantScope, device_id: str) -> int:
-    """The finish tag of the tenant's last job on the device, 0 before the first."""
-    key = {"device": device_id, "tenant": scope.tenant_id}
+def read_finish_tag(connection: Connection, scope: TenantScope, device_id: str, lane: str) -> int:
+    """The finish tag of the tenant's last job in a lane of the device, 0 before the first."""
+    key = {"device": device_id, "tenant": scope.tenant_id, "in_lane": lane}
     tag = connection.execute(_READ, key).scalar_one_or_none()
     return 0 if tag is None else int(tag)
 
 
-def lock_finish_tag(connection: Connection, scope: TenantScope, device_id: str) -> int:
+def lock_finish_tag(connection: Connection, scope: TenantScope, device_id: str, lane: str) -> int:
     """As :func:`read_finish_tag`, and nobody else gets the same answer before this transaction has ended."""
-    key = {"device": device_id, "tenant": scope.tenant_id}
+    return _lock(connection, scope.tenant_id, device_id, lane)
+
+
+def write_finish_tag(connection: Connection, scope: TenantScope, device_id: str, lane: str, finish_tag: int) -> None:
+    """Remember the finish tag of the job just tagged; follows :func:`lock_finish_tag` in the same transaction."""
+    _write(connection, scope.tenant_id, device_id, lane, finish_tag)
+
+
+def lock_finish_tag_of(connection: Connection, _scope: SystemScope, tenant_id: str, device_id: str, lane: str) -> int:
+    """As :func:`lock_finish_tag`, of a tenant whose job goes on; lock those of several in ascending order."""
+    return _lock(connection, tenant_id, device_id, lane)
+
+
+def write_finish_tag_of(
+    connection: Connection, _scope: SystemScope, tenant_id: str, device_id: str, lane: str, finish_tag: int
+) -> None:
+    """As :func:`write_finish_tag`; follows :func:`lock_finish_tag_of` in the same transaction."""
+    _write(connection, tenant_id, device_id, lane, finish_tag)
+
+
+def finish_tags(connection: Connection, _scope: SystemScope, device_id: str) -> dict[tuple[TenantId, str], int]:
+    """The finish tag of every tenant and lane on the device, for the operator."""
+    rows = connection.execute(_ALL, {"device": device_id})
+    return {(TenantId(tenant_id), lane): int(tag) for tenant_id, lane, tag in rows}
+
+
+def _lock(connection: Connection, tenant_id: str, device_id: str, lane: str) -> int:
+    key = {"device": device_id, "tenant": tenant_id, "in_lane": lane}
     tag = connection.execute(_LOCK, key).scalar_one_or_none()
     if tag is None:  # the first job: make the row there is to lock
-        connection.execute(_FIRST, {"device_id": device_id, "tenant_id": scope.tenant_id, "finish_tag": 0})
+        connection.execute(_FIRST, {"device_id": device_id, "tenant_id": tenant_id, "lane": lane, "finish_tag": 0})
         tag = connection.execute(_LOCK, key).scalar_one()
     return int(tag)
 
 
-def write_finish_tag(connection: Connection, scope: TenantScope, device_id: str, finish_tag: int) -> None:
-    """Remember the finish tag of the job just tagged; follows :func:`lock_finish_tag` in the same transaction."""
-    key = {"device": device_id, "tenant": scope.tenant_id}
+def _write(connection: Connection, tenant_id: str, device_id: str, lane: str, finish_tag: int) -> None:
+    key = {"device": device_id, "tenant": tenant_id, "in_lane": lane}
     if connection.execute(_WRITE, {**key, "tag": finish_tag}).rowcount == 0:
-        connection.execute(_FIRST, {"device_id": device_id, "tenant_id": scope.tenant_id, "finish_tag": finish_tag})
+        first = {"device_id": device_id, "tenant_id": tenant_id, "lane": lane, "finish_tag": finish_tag}
+        connection.execute(_FIRST, first)
 
 
-def finish_tags(connection: Connection, _scope: SystemScope, device_id: str) -> dict[TenantId, int]:
-    """Every tenant's finish tag on the device, for the operator."""
-    rows = connection.execute(_ALL, {"device": device_id})
-    return {TenantId(tenant_id): int(tag) for tenant_id, tag in rows}
-
-
-_KEY: Final = (fair_share.c.device_id == bindparam("device"), fair_share.c.tenant_id == bindparam("tenant"))
+_KEY: Final = (
+    fair_share.c.device_id == bindparam("device"),
+    fair_share.c.tenant_id == bindparam("tenant"),
+    fair_share.c.lane == bindparam("in_lane"),
+)
 _READ: Final = select(fair_share.c.finish_tag).where(*_KEY)
 _LOCK: Final = _READ.with_for_update(key_share=True)
 _FIRST: Final = insert_ignoring(fair_share)
 _WRITE: Final = update(fair_share).where(*_KEY).values(finish_tag=bindparam("tag"))
 _ALL: Final = (
-    select(fair_share.c.tenant_id, fair_share.c.finish_tag)
+    select(fair_share.c.tenant_id, fair_share.c.lane, fair_share.c.finish_tag)
     .where(fair_share.c.device_id == bindparam("device"))
-    .order_by(fair_share.c.tenant_id)
+    .order_by(fair_share.c.tenant_id, fair_share.c.lane)
 )

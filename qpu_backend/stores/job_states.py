@@ -1,7 +1,7 @@
 """Jobs change state: ``queued → running → done | failed | cancelled``, each change guarded by the state it starts from.
 
-        ┌──requeue_solo──┐
-        ▼                │
+        ┌──requeue_solo, continue_jobs──┐
+        ▼                               │
     queued ──mark_running──► running ──mark_done / mark_failed / mark_cancelled──► final
         └──request_cancel, mark_failed (it fits nowhere)──────────────────────────► final
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, Update, bindparam, literal_column, select, update
+from sqlalchemy import BigInteger, Connection, Update, bindparam, case, literal_column, select, update
 
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.stores.jobs import JobRow
@@ -22,7 +22,7 @@ from qpu_backend.stores.rows import columns_of
 from qpu_backend.stores.schema import jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from qpu_backend.domain.tenancy import SystemScope, TenantScope
 
@@ -42,6 +42,26 @@ class Failure:
     job_id: str
     error_code: str
     error_message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """A job of which one leg has run, and its next leg as it queues.
+
+    Attributes:
+        leg: the next one.
+        footprint: what it needs.
+        start_tag, finish_tag, fairness_cost: its place in the queue; see :class:`qpu_backend.stores.jobs.NewJob`.
+        simulator_cpu_us: of the leg that has run.
+    """
+
+    job_id: str
+    leg: int
+    footprint: Mapping[str, Any]
+    start_tag: int
+    finish_tag: int
+    fairness_cost: int
+    simulator_cpu_us: int
 
 
 class CancelOutcome(StrEnum):
@@ -120,6 +140,32 @@ def requeue_solo(connection: Connection, _scope: SystemScope, job_ids: Iterable[
     return _change(connection, _REQUEUE, [{"job": job_id} for job_id in job_ids], JobState.RUNNING)
 
 
+def continue_jobs(connection: Connection, _scope: SystemScope, continuations: Iterable[Continuation]) -> frozenset[str]:
+    """Running jobs whose leg has run queue for their next one; a promise to start is kept, a quarantine over.
+
+    Returns:
+        Those that were running the leg before it.
+    """
+    wanted = {each.job_id: each for each in continuations}
+    if not wanted:
+        return frozenset()
+    found = connection.execute(_LEG_OF_MANY, {"ids": sorted(wanted)})
+    rows = [
+        {
+            "job": job_id,
+            "next_leg": wanted[job_id].leg,
+            "needs": wanted[job_id].footprint,
+            "start": wanted[job_id].start_tag,
+            "finish": wanted[job_id].finish_tag,
+            "cost": wanted[job_id].fairness_cost,
+            "cpu_us": wanted[job_id].simulator_cpu_us,
+        }
+        for job_id, leg in found
+        if leg + 1 == wanted[job_id].leg
+    ]
+    return _change(connection, _CONTINUE, rows, JobState.RUNNING)
+
+
 def _change(
     connection: Connection, statement: Update, rows: Sequence[dict[str, Any]], *from_states: JobState
 ) -> frozenset[str]:
@@ -150,7 +196,20 @@ _LOCK_MANY: Final = (
     .order_by(jobs.c.id)
     .with_for_update(key_share=True)
 )
-_START: Final = update(jobs).where(_THIS).values(state=literal_column("'running'"), started_at_us=bindparam("at_us"))
+_LEG_OF_MANY: Final = (
+    select(jobs.c.id, jobs.c.leg)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(jobs.c.id)
+    .with_for_update(key_share=True)
+)
+_START: Final = (
+    update(jobs)
+    .where(_THIS)
+    .values(
+        state=literal_column("'running'"),
+        started_at_us=case((jobs.c.leg > 0, jobs.c.started_at_us), else_=bindparam("at_us", type_=BigInteger())),
+    )
+)
 _COMPLETE: Final = (
     update(jobs)
     .where(_THIS)
@@ -176,6 +235,27 @@ _DISCARD: Final = (
     )
 )
 _REQUEUE: Final = (
-    update(jobs).where(_THIS).values(state=literal_column("'queued'"), started_at_us=None, solo=literal_column("TRUE"))
+    update(jobs)
+    .where(_THIS)
+    .values(
+        state=literal_column("'queued'"),
+        started_at_us=case((jobs.c.leg > 0, jobs.c.started_at_us)),
+        solo=literal_column("TRUE"),
+    )
+)
+_CONTINUE: Final = (
+    update(jobs)
+    .where(_THIS)
+    .values(
+        state=literal_column("'queued'"),
+        leg=bindparam("next_leg"),
+        footprint=bindparam("needs"),
+        start_tag=bindparam("start"),
+        finish_tag=bindparam("finish"),
+        fairness_cost=bindparam("cost"),
+        simulator_cpu_us=jobs.c.simulator_cpu_us + bindparam("cpu_us", type_=BigInteger()),
+        start_by_us=None,
+        solo=literal_column("FALSE"),
+    )
 )
 _ASK_CANCEL: Final = update(jobs).where(_THIS).values(cancel_requested=literal_column("TRUE"))

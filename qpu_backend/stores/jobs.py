@@ -41,6 +41,7 @@ class NewJob:
     Attributes:
         quota_start: what :func:`quota.reserve` returned.
         fairness_cost: µs · qubit, expected; ``finish_tag = start_tag + fairness_cost / weight``.
+        legs: how it is cut, with the footprint and the cost of its first leg; ``None`` when it runs in one piece.
     """
 
     id: str
@@ -71,6 +72,12 @@ class NewJob:
     start_tag: int
     finish_tag: int
     fairness_cost: int
+    lane: str = "standard"
+    start_by_us: int | None = None
+    slice: str | None = None
+    session_id: str | None = None
+    legs: Mapping[str, Any] | None = None
+    num_legs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,14 @@ class JobRow:
     start_tag: int
     finish_tag: int
     fairness_cost: int
+    lane: str
+    start_by_us: int | None
+    slice: str | None
+    session_id: str | None
+    legs: Mapping[str, Any] | None
+    num_legs: int
+    leg: int
+    simulator_cpu_us: int
     solo: bool
     cancel_requested: bool
     event_seq: int
@@ -136,6 +151,9 @@ class QueuedJobRow:
     start_tag: int
     finish_tag: int
     fairness_cost: int
+    start_by_us: int | None
+    slice: str | None
+    session_id: str | None
     solo: bool
 
 
@@ -255,6 +273,11 @@ def queue_view(
     return view[:window]
 
 
+def promised_jobs(connection: Connection, _scope: SystemScope, device_id: str) -> list[QueuedJobRow]:
+    """The waiting jobs that were promised a start, wherever they stand in the queue."""
+    return [QueuedJobRow(*row) for row in connection.execute(_PROMISED, {"device": device_id})]
+
+
 def read_jobs(connection: Connection, _scope: SystemScope, job_ids: Sequence[str]) -> dict[str, JobRow]:
     """Jobs of any tenant, by id; ids that do not exist are left out."""
     if not job_ids:
@@ -345,6 +368,11 @@ _UNFINISHED: Final = (
 _AHEAD: Final = select(func.count()).select_from(jobs).where(_ON_DEVICE, _IS_QUEUED, _POSITION < _GIVEN_POSITION)
 _QUEUED: Final = select(func.count()).select_from(jobs).where(_ON_DEVICE, _IS_QUEUED)
 _RUNNING: Final = select(*_ROW).where(_ON_DEVICE, _IS_RUNNING).order_by(jobs.c.id)
+_PROMISED: Final = (
+    select(*columns_of(QueuedJobRow, jobs))
+    .where(_ON_DEVICE, _IS_QUEUED, jobs.c.start_by_us.is_not(None))
+    .order_by(jobs.c.start_tag, jobs.c.id)
+)
 _QUEUE: Final = (
     select(*columns_of(QueuedJobRow, jobs))
     .where(

@@ -14,7 +14,7 @@ from qpu_backend.stores.database import is_duplicate
 from qpu_backend.stores.errors import AlreadySettled, PriceBookChanged
 from qpu_backend.stores.expressions import insert_ignoring
 from qpu_backend.stores.rows import columns_of, parameters_of
-from qpu_backend.stores.schema import jobs, postings, price_books, usage_records
+from qpu_backend.stores.schema import jobs, postings, price_books, sessions, usage_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,21 +63,24 @@ class UsageTotals:
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """Differences between jobs, usage records and postings; every one of them is an alert.
+    """Differences between jobs, sessions, usage records and postings; every one of them is an alert.
 
     Attributes:
         unmetered_jobs: jobs that started and are final, without a usage record.
         misposted_records: usage records whose tenant was charged something else than their price.
+        misposted_sessions: sessions whose tenant was charged something else than their price, or before they ended.
         trial_balance_micro: sum of all postings.
     """
 
     unmetered_jobs: list[str]
     misposted_records: list[str]
+    misposted_sessions: list[str]
     trial_balance_micro: int
 
     @property
     def clean(self) -> bool:
-        return not self.unmetered_jobs and not self.misposted_records and self.trial_balance_micro == 0
+        different = self.unmetered_jobs or self.misposted_records or self.misposted_sessions
+        return not different and self.trial_balance_micro == 0
 
 
 # --- price books --------------------------------------------------------------------------------------------------
@@ -187,10 +190,11 @@ def trial_balance(connection: Connection, _scope: SystemScope) -> int:
 
 
 def reconcile(connection: Connection, scope: SystemScope) -> Reconciliation:
-    """Compare jobs, usage records and postings."""
+    """Compare jobs, sessions, usage records and postings."""
     return Reconciliation(
         list(connection.execute(_UNMETERED).scalars()),
         list(connection.execute(_MISPOSTED).scalars()),
+        list(connection.execute(_MISPOSTED_SESSIONS).scalars()),
         trial_balance(connection, scope),
     )
 
@@ -238,4 +242,12 @@ _CHARGED: Final = (
 )
 _MISPOSTED: Final = (
     select(usage_records.c.id).where(usage_records.c.price_micro != _CHARGED).order_by(usage_records.c.id)
+)
+_CHARGED_SESSION: Final = (
+    select(func.coalesce(func.sum(-postings.c.amount_micro), 0))
+    .where(postings.c.transaction_id == sessions.c.id, postings.c.account == "tenant:" + sessions.c.tenant_id)
+    .scalar_subquery()
+)
+_MISPOSTED_SESSIONS: Final = (
+    select(sessions.c.id).where(func.coalesce(sessions.c.price_micro, 0) != _CHARGED_SESSION).order_by(sessions.c.id)
 )

@@ -16,7 +16,7 @@ from qpu_backend.domain.quota import Line, Resource, Window, interval, reserve_a
 from qpu_backend.domain.tenancy import SystemScope, TenantScope
 from qpu_backend.stores.errors import ForeignTenant
 from qpu_backend.stores.expressions import insert_ignoring
-from qpu_backend.stores.schema import limits, quota_windows
+from qpu_backend.stores.schema_access import limits, quota_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -56,7 +56,9 @@ def set_limit(
 def read_lines(connection: Connection, scope: TenantScope, now_us: int) -> list[Line]:
     """The tenant's limits and what is reserved and spent in the windows of this wall time."""
     rows = connection.execute(_LIMITS, {"tenant": scope.tenant_id}).all()
-    return _lines(connection, scope, [(resource, window, amount) for resource, window, amount in rows], now_us)
+    return _lines(
+        connection, scope.tenant_id, [(resource, window, amount) for resource, window, amount in rows], now_us
+    )
 
 
 def reserve(connection: Connection, scope: TenantScope, asked: Mapping[Resource, int], now_us: int) -> Reservation:
@@ -80,7 +82,9 @@ def reserve(connection: Connection, scope: TenantScope, asked: Mapping[Resource,
     rows = connection.execute(_LOCK_LIMITS, {"tenant": scope.tenant_id}).all()
     if not rows:
         return []
-    lines = _lines(connection, scope, [(resource, window, amount) for resource, window, amount in rows], now_us)
+    lines = _lines(
+        connection, scope.tenant_id, [(resource, window, amount) for resource, window, amount in rows], now_us
+    )
     reserve_all(lines, asked)
     needed = sorted(
         ((line, asked[line.resource]) for line in lines if asked.get(line.resource, 0) > 0),
@@ -148,6 +152,30 @@ def settle_many(connection: Connection, _scope: SystemScope, settlements: Iterab
     _settle(connection, settlements)
 
 
+def least_free(
+    connection: Connection, _scope: SystemScope, tenant_id: str, resource: Resource, now_us: int
+) -> int | None:
+    """What a tenant has left of a resource under its tightest limit now; ``None`` where nothing limits it."""
+    return min((line.free for line in _lines_of(connection, tenant_id, resource, now_us)), default=None)
+
+
+def spend(
+    connection: Connection, _scope: SystemScope, tenant_id: str, resource: Resource, amount: int, now_us: int
+) -> None:
+    """Note what was used without having been reserved: a limit may be passed by it, and nothing is free then."""
+    rows = connection.execute(_LOCK_LIMITS, {"tenant": tenant_id}).all()
+    windows = sorted({(window, interval(Window(window), now_us).start_us) for of, window, _ in rows if of == resource})
+    if not windows or not amount:
+        return
+    key = {"tenant_id": tenant_id, "resource": resource.value}
+    connection.execute(_OPEN, [{**key, "window": window, "start_us": start_us} for window, start_us in windows])
+    changes = [
+        {"tenant": tenant_id, "of": resource.value, "per": window, "start": start_us, "freed": 0, "used": amount}
+        for window, start_us in windows
+    ]
+    connection.execute(_SETTLE, changes)
+
+
 def _settle(connection: Connection, settlements: Iterable[Settlement]) -> None:
     freed: Counter[tuple[str, str, str, int]] = Counter()
     spent: Counter[tuple[str, str, str, int]] = Counter()
@@ -167,11 +195,16 @@ def _settle(connection: Connection, settlements: Iterable[Settlement]) -> None:
         connection.execute(_SETTLE, changes)
 
 
-def _lines(
-    connection: Connection, scope: TenantScope, allowed: Sequence[tuple[str, str, int]], now_us: int
-) -> list[Line]:
+def _lines_of(connection: Connection, tenant_id: str, resource: Resource, now_us: int) -> list[Line]:
+    rows = connection.execute(_LIMITS, {"tenant": tenant_id}).all()
+    return _lines(
+        connection, tenant_id, [(of, window, amount) for of, window, amount in rows if of == resource], now_us
+    )
+
+
+def _lines(connection: Connection, tenant_id: str, allowed: Sequence[tuple[str, str, int]], now_us: int) -> list[Line]:
     starts = {window: interval(window, now_us).start_us for window in Window}
-    values = {"tenant": scope.tenant_id, "starts": list(starts.values())}
+    values = {"tenant": tenant_id, "starts": list(starts.values())}
     held = {(row.resource, row.window, row.start_us): row for row in connection.execute(_WINDOWS, values)}
     lines: list[Line] = []
     for resource, window, amount in allowed:

@@ -8,126 +8,27 @@ includes it, so a row can never point at another tenant's job.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    Dialect,
     Double,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
+    and_,
     literal_column,
 )
-from typing_extensions import override
 
 from qpu_backend.domain.jobs import JobState
-from qpu_backend.domain.tenancy import Role
-
-if TYPE_CHECKING:
-    from enum import StrEnum
-
-
-class Word(TypeDecorator[Any]):
-    """Text in the database, a member of a ``StrEnum`` in Python."""
-
-    impl = Text
-    cache_ok = True
-
-    def __init__(self, kind: type[StrEnum]) -> None:
-        super().__init__()
-        self.kind = kind
-
-    @override
-    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
-        return None if value is None else self.kind(value)
-
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-# --- access --------------------------------------------------------------------------------------------------------
-
-tenants = Table(
-    "tenants",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
-    Column("created_at_us", BigInteger, nullable=False),
-    Column("weight", Integer, nullable=False, server_default="100"),
-    Column("max_queued_jobs", Integer, nullable=False, server_default="1000"),
-    Column("event_cursor", BigInteger, nullable=False, server_default="0"),
-    Column("disabled", Boolean, nullable=False, server_default="0"),
-    CheckConstraint("weight > 0", name="weight_positive"),
-)
-
-principals = Table(
-    "principals",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("tenant_id", Text, ForeignKey("tenants.id"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("role", Word(Role), nullable=False),
-    Column("created_at_us", BigInteger, nullable=False),
-    UniqueConstraint("tenant_id", "name"),
-    UniqueConstraint("id", "tenant_id"),
-)
-
-api_keys = Table(
-    "api_keys",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("tenant_id", Text, nullable=False),
-    Column("principal_id", Text, nullable=False),
-    Column("key_hmac", Text, nullable=False, unique=True),
-    Column("created_at_us", BigInteger, nullable=False),
-    Column("expires_at_us", BigInteger),
-    Column("revoked_at_us", BigInteger),
-    ForeignKeyConstraint(["principal_id", "tenant_id"], ["principals.id", "principals.tenant_id"]),
-)
-
-# --- quota ---------------------------------------------------------------------------------------------------------
-
-limits = Table(
-    "limits",
-    metadata,
-    Column("tenant_id", Text, ForeignKey("tenants.id"), primary_key=True),
-    Column("resource", Text, primary_key=True),  # shots | device_us | spend_micro
-    Column("window", Text, primary_key=True),  # hour | day | month
-    Column("amount", BigInteger, nullable=False),
-    CheckConstraint("amount >= 0", name="amount_not_negative"),
-)
-
-quota_windows = Table(
-    "quota_windows",
-    metadata,
-    Column("tenant_id", Text, ForeignKey("tenants.id"), primary_key=True),
-    Column("resource", Text, primary_key=True),
-    Column("window", Text, primary_key=True),
-    Column("start_us", BigInteger, primary_key=True),
-    Column("reserved", BigInteger, nullable=False, server_default="0"),
-    Column("spent", BigInteger, nullable=False, server_default="0"),
-    CheckConstraint("reserved >= 0", name="reserved_not_negative"),
-    CheckConstraint("spent >= 0", name="spent_not_negative"),
-)
+from qpu_backend.stores.schema_access import Word, metadata, principals, tenants
 
 # --- device --------------------------------------------------------------------------------------------------------
 
@@ -184,11 +85,61 @@ blobs = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
+sessions = Table(  # a tenant's loop of jobs on one region, kept for it between them
+    "sessions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant_id", Text, ForeignKey(tenants.c.id), nullable=False),
+    Column("principal_id", Text, nullable=False),
+    Column("device_id", Text, ForeignKey("devices.id"), nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("qubits", Integer, nullable=False),  # that it may hold
+    Column("opened_at_us", BigInteger, nullable=False),
+    Column("ttl_us", BigInteger, nullable=False),  # wall time without a job or a call; 0: ends with its last job
+    Column("expires_at_us", BigInteger, nullable=False),
+    Column("ends_at_us", BigInteger, nullable=False),  # whatever happens
+    Column("closed_at_us", BigInteger),
+    Column("region", JSON),  # once its first job was placed
+    Column("lane", Text),  # of all its jobs, once it has one
+    Column("weight", Integer),  # of that lane and its tenant together: what holding counts by in the fair queue
+    Column("held_cost", BigInteger, nullable=False, server_default="0"),  # µs · qubit that it kept and nobody used
+    Column("price_book", Text, nullable=False),
+    Column("price_micro", BigInteger),  # of what it held, once it is closed
+    UniqueConstraint("id", "tenant_id"),
+    ForeignKeyConstraint(["principal_id", "tenant_id"], [principals.c.id, principals.c.tenant_id]),
+    CheckConstraint("(closed_at_us IS NULL) = (price_micro IS NULL)", name="closed_has_price"),
+)
+_OPEN = sessions.c.closed_at_us.is_(None)
+Index("ix_sessions_open", sessions.c.device_id, sqlite_where=_OPEN, postgresql_where=_OPEN)
+Index("ix_sessions_tenant", sessions.c.tenant_id, sessions.c.opened_at_us)
+
+bookings = Table(  # windows of device time that belong to one tenant, or to maintenance
+    "bookings",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("device_id", Text, ForeignKey("devices.id"), nullable=False),
+    Column("tenant_id", Text, ForeignKey(tenants.c.id)),  # NULL: maintenance
+    Column("starts_us", BigInteger, nullable=False),  # device time
+    Column("ends_us", BigInteger, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("cancelled_at_us", BigInteger),
+    Column("note", Text, nullable=False),
+    CheckConstraint("starts_us < ends_us", name="starts_before_it_ends"),
+)
+_NOT_CANCELLED = bookings.c.cancelled_at_us.is_(None)
+Index(
+    "ix_bookings_device",
+    bookings.c.device_id,
+    bookings.c.ends_us,
+    sqlite_where=_NOT_CANCELLED,
+    postgresql_where=_NOT_CANCELLED,
+)
+
 jobs = Table(
     "jobs",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("tenant_id", Text, ForeignKey("tenants.id"), nullable=False),
+    Column("tenant_id", Text, ForeignKey(tenants.c.id), nullable=False),
     Column("principal_id", Text, nullable=False),
     Column("device_id", Text, ForeignKey("devices.id"), nullable=False),
     Column("backend", Text, nullable=False),  # as the tenant named it: eagle127 or eagle127:line-5
@@ -214,12 +165,18 @@ jobs = Table(
     Column("price_micro", BigInteger, nullable=False),
     Column("price_book", Text, nullable=False),
     Column("max_cost_micro", BigInteger),
-    Column(
-        "quota_start", JSON, nullable=False
-    ),  # the windows the reservation was made in: [[resource, window, start_us, amount]]
+    Column("quota_start", JSON, nullable=False),  # windows it is reserved in: [[resource, window, start_us, amount]]
+    Column("lane", Text, nullable=False, server_default="standard"),
+    Column("start_by_us", BigInteger),  # device time that it was promised to start by
+    Column("slice", Text),  # whose qubits it runs on, where they belong to somebody
+    Column("session_id", Text),
     Column("start_tag", BigInteger, nullable=False),
     Column("finish_tag", BigInteger, nullable=False),
     Column("fairness_cost", BigInteger, nullable=False),  # µs · qubit, as expected when it was tagged
+    Column("legs", JSON(none_as_null=True)),  # how it is cut; NULL when it runs in one piece
+    Column("num_legs", Integer, nullable=False, server_default="1"),
+    Column("leg", Integer, nullable=False, server_default="0"),  # that runs or is next; footprint and tags are its own
+    Column("simulator_cpu_us", BigInteger, nullable=False, server_default="0"),  # of the legs that have run
     Column("solo", Boolean, nullable=False, server_default="0"),  # retried alone after its batch was dissolved
     Column("cancel_requested", Boolean, nullable=False, server_default="0"),
     Column("event_seq", Integer, nullable=False, server_default="0"),
@@ -227,9 +184,12 @@ jobs = Table(
     Column("error_code", Text),
     Column("error_message", Text),
     UniqueConstraint("id", "tenant_id"),
-    ForeignKeyConstraint(["principal_id", "tenant_id"], ["principals.id", "principals.tenant_id"]),
+    ForeignKeyConstraint(["principal_id", "tenant_id"], [principals.c.id, principals.c.tenant_id]),
+    ForeignKeyConstraint(["session_id", "tenant_id"], ["sessions.id", "sessions.tenant_id"]),
     CheckConstraint("state IN ('queued', 'running', 'done', 'failed', 'cancelled')", name="state_known"),
     CheckConstraint("(state = 'done') = (result_sha IS NOT NULL)", name="done_has_result"),
+    CheckConstraint("leg >= 0 AND leg < num_legs", name="leg_known"),
+    CheckConstraint("(num_legs = 1) = (legs IS NULL)", name="legs_known"),
 )
 _QUEUED = jobs.c.state == literal_column("'queued'")
 _RUNNING = jobs.c.state == literal_column("'running'")
@@ -243,6 +203,8 @@ Index(  # the queue of a device; covers the walk that counts jobs per tenant
     sqlite_where=_QUEUED,
     postgresql_where=_QUEUED,
 )
+_PROMISED = and_(_QUEUED, jobs.c.start_by_us.is_not(None))
+Index("ix_jobs_promised", jobs.c.device_id, sqlite_where=_PROMISED, postgresql_where=_PROMISED)
 Index("ix_jobs_running", jobs.c.device_id, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
 Index("ix_jobs_unfinished", jobs.c.tenant_id, sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED)
 Index("ix_jobs_tenant_created", jobs.c.tenant_id, jobs.c.created_at_us, jobs.c.id)
@@ -302,13 +264,13 @@ placements = Table(
     Column("job_id", Text, primary_key=True),
     Column("tenant_id", Text, nullable=False),
     Column("position", Integer, nullable=False),  # order in the batch
+    Column("leg", Integer, nullable=False, server_default="0"),  # of the job: what of it runs here
     Column("region", JSON, nullable=False),  # physical qubit of each region qubit
     Column("co_tenants", Text, nullable=False),  # 0 | 1-3 | 4+
     Column("crosstalk_loss", Double),  # predicted, unrounded; rounded where a tenant sees it
     Column("fairness_cost", BigInteger, nullable=False),  # µs · qubit
-    Column(
-        "record_sha", Text, ForeignKey("blobs.sha256"), nullable=False
-    ),  # noise, contexts, seeds: all a replay needs
+    Column("record_sha", Text, ForeignKey("blobs.sha256"), nullable=False),  # noise, contexts, seeds: for replays
+    Column("part_sha", Text, ForeignKey("blobs.sha256")),  # what this leg measured, until the job's last one is there
     ForeignKeyConstraint(["job_id", "tenant_id"], ["jobs.id", "jobs.tenant_id"]),
 )
 Index("ix_placements_job", placements.c.job_id)
@@ -319,7 +281,8 @@ fair_share = Table(
     "fair_share",
     metadata,
     Column("device_id", Text, ForeignKey("devices.id"), primary_key=True),
-    Column("tenant_id", Text, ForeignKey("tenants.id"), primary_key=True),
+    Column("tenant_id", Text, ForeignKey(tenants.c.id), primary_key=True),
+    Column("lane", Text, primary_key=True),
     Column("finish_tag", BigInteger, nullable=False),
 )
 
@@ -362,7 +325,7 @@ postings = Table(
     metadata,
     Column("transaction_id", Text, primary_key=True),  # the usage record's id, or a top-up's
     Column("account", Text, primary_key=True),  # tenant:<id> | revenue
-    Column("tenant_id", Text, ForeignKey("tenants.id"), nullable=False),
+    Column("tenant_id", Text, ForeignKey(tenants.c.id), nullable=False),
     Column("amount_micro", BigInteger, nullable=False),
     Column("posted_at_us", BigInteger, nullable=False),
 )

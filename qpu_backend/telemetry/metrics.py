@@ -31,6 +31,12 @@ class Metrics:
             buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1),
             registry=self.registry,
         )
+        self.planner_failures = Counter(
+            "qpu_planner_failures",
+            "Planning decisions that failed and stopped a device",
+            ["device"],
+            registry=self.registry,
+        )
         self.lease_held = Gauge(
             "qpu_lease_held", "Whether this process holds the device's lease", ["device"], registry=self.registry
         )

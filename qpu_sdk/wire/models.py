@@ -76,10 +76,16 @@ class BackendKind(StrEnum):
 
 
 class Isolation(StrEnum):
-    """What may run beside the job."""
+    """How far others are kept away from the job."""
 
     SHARED = "shared"
+    """As the device's policy says."""
+    BUFFERED = "buffered"
+    """An idle qubit all around."""
+    CONFIDENTIAL = "confidential"
+    """An idle qubit all around, and nobody else read in the same readout group."""
     EXCLUSIVE = "exclusive"
+    """Alone on the device, and charged for all of it."""
 
 
 # --- requests -----------------------------------------------------------------------------------------------------
@@ -148,7 +154,16 @@ class JobOptions(RequestDocument):
     init_qubits: bool = True
     meas_level: Literal[1, 2] = 2
     meas_return: Literal["single", "avg"] = "single"
+    layout: Literal["isa", "deferred"] = "isa"
+    """``deferred``: the circuits are abstract, and the service compiles them for the virtual QPU: when the job is
+    submitted, and again for the qubits where it runs. Observables then name the circuits' qubits."""
     isolation: Isolation = Isolation.SHARED
+    lane: SmallText = "standard"
+    """Class of service; a refusal names those that there are."""
+    max_loss: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    """Predicted success probability that the job gives up, against its best place on the empty chip, to run sooner."""
+    session: SmallText | None = None
+    """The session it is part of."""
 
 
 class JobRequest(RequestDocument):
@@ -290,20 +305,6 @@ class BackendDocument(ResponseDocument):
     """Virtual backends: 10th and 90th percentile over the regions, of gate error, readout error, T1 and T2."""
 
 
-class BackendStatus(ResponseDocument):
-    """``GET /backends/{name}/status``."""
-
-    name: str
-    operational: bool
-    status_msg: str
-    pending_jobs: int
-    calibration_id: str
-    device_time_us: int
-    calibrated_at: datetime | None = None
-    calibration_age_s: float | None = None
-    """How much device time has passed since the calibration: the device has drifted for so long."""
-
-
 class CalibrationEntry(ResponseDocument):
     """One line of ``GET /backends/{name}/calibrations``."""
 
@@ -346,8 +347,12 @@ class JobDocument(ResponseDocument):
     """What the job costs if it completes; the quote is exact because price depends only on the job."""
     estimated_device_s: float
     idempotency_key: str | None
+    session: str | None = None
     error_code: str | None = None
     error_message: str | None = None
+    legs: int = 1
+    """How many batches the job takes: more than one if its device time is above the device's quantum."""
+    legs_done: int = 0
     waiting: WaitReason | None = None
     replayed: bool = False
     """True when a submission was answered with a job that already existed."""

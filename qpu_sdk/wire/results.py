@@ -96,7 +96,9 @@ class JobResult:
 
     Attributes:
         metadata: how it ran: ``calibration_id, device_time_us, placement, co_tenants, crosstalk_loss, seed, methods,
-        versions``, and, where there are any, ``warnings``; ``replay`` in a replay.
+        versions``, and, where there are any, ``warnings``; ``replay`` in a replay. Of a job that ran in several legs,
+        place, time, calibration and versions are those of the last one, the company is the largest, the loss a mean
+        over shots, and ``legs`` has ``shots`` and all of these for each.
     """
 
     job_id: str

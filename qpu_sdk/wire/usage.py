@@ -46,7 +46,10 @@ class QuotaUsage(ResponseDocument):
 
 
 class UsageReport(ResponseDocument):
-    """``GET /usage``: totals of the tenant since ``since`` and its quotas now."""
+    """``GET /usage``: totals of the tenant since ``since`` and its quotas now.
+
+    ``price_micro`` is what its jobs cost, and what its sessions held that were closed since then.
+    """
 
     tenant: str
     since: datetime
@@ -54,5 +57,11 @@ class UsageReport(ResponseDocument):
     shots: int
     device_us: int
     price_micro: int
+    sessions: int = 0
+    """That were closed."""
+    held_us_qubits: int = 0
+    """What these kept and nobody used, of the devices' own time."""
+    held_price_micro: int = 0
+    """Of that; part of ``price_micro``."""
     balance_micro: int
     quotas: list[QuotaUsage]

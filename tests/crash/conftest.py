@@ -29,9 +29,10 @@ from qpu_backend.engines.worker import run_tasks
 from qpu_backend.pipeline.administration import Administration
 from qpu_backend.pipeline.clocks import SystemClock
 from qpu_backend.pipeline.execution import MemberOutcome
+from qpu_backend.pipeline.parts import Part
 from qpu_backend.pipeline.postprocessing import package
 from qpu_backend.pipeline.recovery import load
-from qpu_backend.stores import blobs, money, schema
+from qpu_backend.stores import blobs, money, schema, schema_access
 from qpu_sdk.wire.circuits import encode_bindings, encode_circuits
 from qpu_sdk.wire.models import QPY_VERSION_READ, JobOptions, JobRequest, Pub
 
@@ -48,7 +49,10 @@ class Server:
     """`qpu serve` on a port that stays the same, in a process that can be killed and started again."""
 
     def __init__(self, folder: Path, database_url: str | None) -> None:
-        self.config = load_config(data=folder, database=database_url)
+        settings = folder / "qpu.toml"
+        settings.write_text("[devices.eagle127]\nquantum_s = 2\n", encoding="utf-8")
+        self.config = load_config(settings, data=folder, database=database_url)
+        self._settings = settings
         self.database: Database = open_database(self.config)
         self.administration = Administration(self.database, SYSTEM, read_pepper(self.config), SystemClock())
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -63,7 +67,8 @@ class Server:
 
     def start(self) -> None:
         """Start, and return when it says that it listens."""
-        command = [sys.executable, "-c", _SERVE, "serve", "--data", str(self.config.data), "--port", str(self.port)]
+        command = [sys.executable, "-c", _SERVE, "serve", "--config", str(self._settings)]
+        command += ["--data", str(self.config.data), "--port", str(self.port)]
         if self.config.database is not None:
             command += ["--database", self.config.database]
         with self._file.open("w", encoding="utf-8") as errors:
@@ -109,6 +114,11 @@ class Server:
         with self.database.read() as connection:
             return int(connection.execute(select(func.max(schema.batches.c.attempt))).scalar_one())
 
+    def most_legs(self) -> int:
+        """Of any job."""
+        with self.database.read() as connection:
+            return int(connection.execute(select(func.max(schema.jobs.c.num_legs))).scalar_one())
+
     def check(self, accepted: dict[str, int]) -> None:
         """Every accepted job is done once, billed once, and its result is what its record gives when it runs again."""
         with self.database.read() as connection:
@@ -117,7 +127,7 @@ class Server:
             usage = connection.execute(select(schema.usage_records.c.job_id, schema.usage_records.c.shots)).all()
             assert sorted(usage) == sorted(accepted.items())
             assert money.reconcile(connection, SYSTEM).clean
-            windows = connection.execute(select(schema.quota_windows)).all()
+            windows = connection.execute(select(schema_access.quota_windows)).all()
             assert [row.reserved for row in windows] == [0] * len(windows)
             assert sum(row.spent for row in windows) == sum(accepted.values())
             device = connection.execute(select(schema.devices)).one()
@@ -126,22 +136,31 @@ class Server:
             assert sum(row.device_us for row in ran) == device.device_time_us
             for earlier, later in itertools.pairwise(ran):
                 assert later.device_start_us == earlier.device_start_us + earlier.device_us
+            parts: dict[str, list[Part]] = {job_id: [] for job_id in rows}
             for row in ran:
                 batch = load(connection, SYSTEM, row.id)
                 report = decode_report(run_tasks(join_tasks([member.record for member in batch.members])))
                 for member, task in zip(batch.members, report.tasks, strict=True):
+                    legs = parts[member.job.id]
+                    assert member.leg == len(legs)  # each once, in order
                     outcome = MemberOutcome(task.slices, task.cpu_us, task.failure, report.fingerprint)
-                    stored = blobs.get_blob(connection, rows[member.job.id].result_sha)
-                    assert package(batch, member, outcome) == stored
-        self._check_events()
+                    legs.append(Part.of(batch, member, outcome))
+                    if member.last:
+                        stored = blobs.get_blob(connection, rows[member.job.id].result_sha)
+                        assert package(member.job, member.program, legs) == stored
+            assert {job_id: len(legs) for job_id, legs in parts.items()} == {
+                job_id: row.num_legs for job_id, row in rows.items()
+            }
+        self._check_events({job_id: row.num_legs for job_id, row in rows.items()})
 
-    def _check_events(self) -> None:
+    def _check_events(self, num_legs: dict[str, int]) -> None:
         table = schema.job_events
         with self.database.read() as connection:
             told: dict[str, list[str]] = {}
             for row in connection.execute(select(table).order_by(table.c.job_id, table.c.seq)):
                 told.setdefault(row.job_id, []).append(row.name)
-        assert all(names == ["admitted", "running", "done"] for names in told.values()), told
+        for job_id, names in told.items():
+            assert names == ["admitted", *["running", "leg_done"] * (num_legs[job_id] - 1), "running", "done"], told
 
 
 class Client(threading.Thread):

@@ -26,6 +26,8 @@ def survive(server, clients, *, kills, jobs, bindings, seed):
         ]
         for t in range(len(TENANTS))
     ]
+    for number, own in enumerate(orders):  # one of each tenant runs in several legs
+        own.insert(1, clients.sweep(100 + number, bindings=3 * 800, backend="eagle127:line-5"))
     submitting = [clients.Client(server, name, own) for name, own in zip(TENANTS, orders, strict=True)]
     server.start()
     for client in submitting:
@@ -39,7 +41,7 @@ def survive(server, clients, *, kills, jobs, bindings, seed):
         assert client.failure is None
         assert not client.is_alive()
     accepted = {job_id: shots for client in submitting for job_id, shots in client.accepted.items()}
-    assert len(accepted) == len(TENANTS) * jobs
+    assert len(accepted) == len(TENANTS) * (jobs + 1)
     deadline = time.monotonic() + 120
     while server.states() != {"done": len(accepted)}:
         assert time.monotonic() < deadline, server.states()
@@ -48,6 +50,7 @@ def survive(server, clients, *, kills, jobs, bindings, seed):
     server.end(signal.SIGTERM)
     assert server.attempts() > 1, "no kill hit a running batch: the jobs are too short for this machine"
     server.check(accepted)
+    assert server.most_legs() > 2
 
 
 def test_a_killed_server_finishes_every_accepted_job_exactly_once(serving, clients):

@@ -12,7 +12,19 @@ import typer
 
 from qpu_backend.config import load_config
 from qpu_backend.engines.catalogue import device_names
-from qpu_backend.http import devices, events, health, jobs, operations, predictions, problems, replays, results, usage
+from qpu_backend.http import (
+    devices,
+    events,
+    health,
+    jobs,
+    operations,
+    predictions,
+    problems,
+    replays,
+    results,
+    sessions,
+    usage,
+)
 from qpu_backend.http.app import PREFIX
 from qpu_sdk import cli
 
@@ -46,8 +58,8 @@ def test_the_architecture_page_names_every_module_and_no_other() -> None:
 
 def test_the_http_page_lists_every_route_and_no_other() -> None:
     served = set()
-    for module in (devices, events, jobs, operations, predictions, replays, results, usage):
-        served |= {(method, PREFIX + route.path) for route in module.router.routes for method in route.methods}
+    for module in (devices, events, jobs, operations, predictions, replays, results, sessions, usage):
+        served |= {(method, PREFIX + route.path_format) for route in module.router.routes for method in route.methods}
     served |= {(method, route.path) for route in health.router.routes for method in route.methods}
     served |= {(method, PREFIX + route.path) for route in health.versioned.routes for method in route.methods}
     assert set(ROUTE.findall(page("docs/reference/http-api.md"))) == served

@@ -65,6 +65,19 @@ def test_the_tutorial_runs_as_printed(capsys: pytest.CaptureFixture[str]) -> Non
     opened.close()
 
 
+def test_the_loop_in_a_session_runs_as_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs" / "how-to" / "sessions.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, "sessions.md", "exec"), names)  # noqa: S102 - our own documentation
+    *steps, last = capsys.readouterr().out.splitlines()
+    assert len({step.partition("on qubits")[2] for step in steps}) == 1
+    assert last.startswith("closed 0 µs · qubit")
+    opened = names["provider"]
+    assert isinstance(opened, QPUProvider)
+    opened.close()
+
+
 def test_two_steps_of_vqe_measure_an_energy_the_chain_can_have(provider: QPUProvider) -> None:
     vqe = script("estimator_vqe")
     energy = vqe.minimise(provider, steps=2)

@@ -44,13 +44,18 @@ DOORS: dict[tuple[str, str], frozenset[Role] | None] = {
     ("GET", "/v1/jobs/{job_id}/events"): READERS,
     ("POST", "/v1/jobs/{job_id}/replay"): READERS,
     ("POST", "/v1/jobs/{job_id}/cancel"): WORKERS,
+    ("POST", "/v1/sessions"): WORKERS,
+    ("GET", "/v1/sessions"): READERS,
+    ("GET", "/v1/sessions/{session_id}"): READERS,
+    ("POST", "/v1/sessions/{session_id}/touch"): WORKERS,
+    ("DELETE", "/v1/sessions/{session_id}"): WORKERS,
     ("GET", "/v1/events"): READERS,
     ("GET", "/v1/usage"): ACCOUNTANTS,
 }
 """Who may; ``None`` is everybody without a key. A new route must be entered here."""
 
-ANSWERS = {("POST", "/v1/jobs"): 202, ("POST", "/v1/jobs/{job_id}/cancel"): 409}
-"""What an open door answers, where it is not 200: jobs are queued, and what is done cannot be cancelled."""
+ANSWERS = {("POST", "/v1/jobs"): 202, ("POST", "/v1/jobs/{job_id}/cancel"): 409, ("POST", "/v1/sessions"): 201}
+"""What an open door answers, where it is not 200: what is new is told so, and what is done cannot be cancelled."""
 
 LOCAL = QuantumCircuit(1, 1)
 """One that every backend takes."""
@@ -69,11 +74,14 @@ class Street:
     own: str
     foreign: str
     calibration: str
+    session: str
+    closed_session: str
 
-    def path(self, path: str, job_id: str) -> str:
+    def path(self, path: str, job_id: str, method: str = "GET") -> str:
         """The path with its names filled in."""
         names = {"job_id": job_id, "name": "eagle127", "device": "eagle127", "calibration_id": self.calibration}
-        return path.format(**names)
+        session_id = self.closed_session if method == "DELETE" else self.session
+        return path.format(**names, session_id=session_id)
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +93,10 @@ def street(server, orders) -> Street:
     for client, job_id in ((members[Role.MEMBER], own), (stranger, foreign)):
         assert orders.finished(client, job_id)["state"] == "done"
     calibration = stranger.get("/v1/backends/eagle127").json()["calibration_id"]
-    return Street(members, own, foreign, calibration)
+    open_session = {"backend": "eagle127:line-2", "ttl_s": 3600}
+    sessions = [members[Role.MEMBER].post("/v1/sessions", json=open_session).json()["id"] for _ in range(2)]
+    assert members[Role.MEMBER].delete(f"/v1/sessions/{sessions[1]}").status_code == 200
+    return Street(members, own, foreign, calibration, *sessions)
 
 
 def routes_of(app: FastAPI) -> Iterator[tuple[str, str]]:
@@ -98,7 +109,7 @@ def routes_of(app: FastAPI) -> Iterator[tuple[str, str]]:
             pending += [(child, prefix) for child in included.routes]
             continue
         for method in route.methods - {"HEAD"}:
-            yield method, prefix + route.path
+            yield method, prefix + getattr(route, "path_format", route.path)
 
 
 def status_of(client: httpx.Client, door: tuple[str, str], path: str, body: object = None) -> int:
@@ -115,8 +126,12 @@ def test_every_route_has_a_line_in_the_table(server):
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("door", DOORS, ids=" ".join)
 def test_a_role_passes_the_doors_of_its_line_and_no_other(street, orders, door, role):
-    path = street.path(door[1], street.own)
-    bodies = {"/v1/jobs": orders.of(), "/v1/backends/{name}/predict": {"circuits": orders.of(LOCAL)["circuits"]}}
+    path = street.path(door[1], street.own, door[0])
+    bodies = {
+        "/v1/jobs": orders.of(),
+        "/v1/sessions": {"backend": "eagle127:line-2"},
+        "/v1/backends/{name}/predict": {"circuits": orders.of(LOCAL)["circuits"]},
+    }
     status = status_of(street.members[role], door, path, bodies.get(door[1]) if door[0] == "POST" else None)
     allowed = DOORS[door]
     if allowed is None or role in allowed:

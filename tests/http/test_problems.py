@@ -51,6 +51,10 @@ MET_ELSEWHERE = {
     "replay_not_done": "replays",
     "quota_exceeded": "jobs",
     "queue_full": "jobs",
+    "session_closed": "sessions",
+    "session_share_exceeded": "sessions",
+    "lane_refused": "lanes",
+    "promise_refused": "lanes",
 }
 MET_HERE = {"cost_cap_exceeded", "calibration_drifted", "job_failed", "unavailable", "internal"}
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from types import SimpleNamespace
@@ -16,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qiskit import QuantumCircuit
 from sqlalchemy import select
+from workers import Workers
 
 from qpu_backend.bootstrap import SYSTEM, build, tenant_scope
 from qpu_backend.config import DeviceSection, load_config
 from qpu_backend.domain.tenancy import Role
 from qpu_backend.engines.catalogue import read_device
-from qpu_backend.engines.protocol import RegionTask, split_tasks
-from qpu_backend.engines.worker import run_tasks
-from qpu_backend.stores import access, batches, blobs, devices, events, jobs, money, schema
+from qpu_backend.stores import access, batches, blobs, devices, events, jobs, money, schema, schema_access
 from qpu_backend.telemetry.logs import configure_logs
 from qpu_sdk.wire.circuits import encode_circuits
 from qpu_sdk.wire.models import QPY_VERSION_READ, JobOptions, JobRequest, Pub
@@ -45,77 +43,6 @@ if TYPE_CHECKING:
 DEVICE = "eagle127"
 LINE = "eagle127:line-5"
 _PATIENCE_S = 60.0
-
-
-class Workers(Executor):
-    """Workers in threads of the test: the same function on the same bytes, and a hand on the tap.
-
-    As with a pool of processes, when one worker dies everything that is being computed fails with it. The worst case
-    is the rule here: whatever is computed beside a poisonous job is still being computed when that ends its worker.
-
-    Attributes:
-        gate: closed (cleared), it keeps jobs from being computed.
-        poison: seeds of jobs that end the worker they run on.
-    """
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.gate.set()
-        self.poison: set[int] = set()
-        self._threads = ThreadPoolExecutor(16)
-        self._lock = threading.Lock()
-        self._unanswered: dict[Future[Any], frozenset[int]] = {}
-        self._closed = False
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """As a pool: refuses when it is closed."""
-        future: Future[Any] = Future()
-        records = split_tasks(args[0]) if fn is run_tasks else []  # the rest are profiles: no job's own
-        seeds = frozenset(piece.seed for record in records for piece in RegionTask.from_bytes(record).slices)
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            self._unanswered[future] = seeds
-        self._threads.submit(self._work, future, seeds, fn, *args, **kwargs)
-        return future
-
-    def die(self) -> None:
-        """The pool breaks: every call without an answer fails."""
-        with self._lock:
-            victims, self._unanswered = self._unanswered, {}
-        for future in victims:
-            future.set_exception(BrokenProcessPool("a worker died"))
-
-    def busy(self) -> bool:
-        """Whether a call waits for its answer."""
-        with self._lock:
-            return bool(self._unanswered)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Refuse further calls."""
-        self.gate.set()
-        with self._lock:
-            self._closed = True
-        self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
-
-    def _work(self, future: Future[Any], seeds: frozenset[int], fn: Callable[..., Any], *args: Any) -> None:
-        if fn is run_tasks:  # a profile is not a job's run: the batch is not even committed
-            self.gate.wait()
-        if self.poison & seeds:
-            time.sleep(0.05)  # so that others are there
-            self.die()
-            return
-        answer = fn(*args)
-        while self._poisoned():
-            time.sleep(0.005)
-        with self._lock:
-            alive = self._unanswered.pop(future, None) is not None
-        if alive:
-            future.set_result(answer)
-
-    def _poisoned(self) -> bool:
-        with self._lock:
-            return any(self.poison & seeds for seeds in self._unanswered.values())
 
 
 def _until(there: Callable[[], bool]) -> None:
@@ -257,7 +184,7 @@ class Lab:
 
     def windows(self, scope: TenantScope) -> list[tuple[str, int, int]]:
         """(resource, reserved, spent) of the tenant's quota windows."""
-        table = schema.quota_windows
+        table = schema_access.quota_windows
         columns = (table.c.resource, table.c.reserved, table.c.spent)
         with self.database.read() as connection:
             rows = connection.execute(select(*columns).where(table.c.tenant_id == scope.tenant_id))
@@ -269,7 +196,7 @@ class Lab:
             assert money.reconcile(connection, SYSTEM).clean
             unfinished = schema.jobs.c.state.in_(["queued", "running"])
             if connection.execute(select(schema.jobs.c.id).where(unfinished)).first() is None:
-                table = schema.quota_windows
+                table = schema_access.quota_windows
                 assert connection.execute(select(table).where(table.c.reserved != 0)).first() is None
             final = connection.execute(select(schema.jobs.c.id).where(~unfinished)).scalars().all()
             metered = connection.execute(select(schema.usage_records.c.job_id)).scalars().all()
@@ -333,6 +260,7 @@ def laboratory(
     clock: WallClock | None = None,
     started: bool = True,
     max_inflight: int = 2,
+    **settings: Any,
 ) -> Iterator[Lab]:
     """A service in this folder for the length of the block."""
     config = load_config(
@@ -342,6 +270,7 @@ def laboratory(
         decoders=1,
         max_inflight=max_inflight,
         devices={DEVICE: DeviceSection(**(device or {}))},
+        **settings,
     )
     configure_logs("critical")
     workers = Workers()
@@ -355,6 +284,11 @@ def laboratory(
     finally:
         workers.gate.set()
         service.stop()
+
+
+@pytest.fixture(scope="module")
+def laboratories() -> Callable[..., AbstractContextManager[Lab]]:
+    return laboratory  # for longer than a test
 
 
 @pytest.fixture(scope="module")

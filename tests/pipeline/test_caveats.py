@@ -51,4 +51,4 @@ def test_many_warnings_are_counted_and_a_replay_repeats_them(lab, make):
     assert told[-1] == "and 3 more circuits that last too long"
     replays = lab.service.door.replays
     found = replays.find(scope, job_id, without_neighbours=True)
-    assert list(found.member.caveats) == told
+    assert list(found.members[0].caveats) == told

@@ -40,6 +40,7 @@ def run_together(lab, orders):
 
 
 def test_without_crosstalk_counts_do_not_depend_on_the_neighbours(new_lab, make):
+    """P13."""
     lab = new_lab(device={"crosstalk": False, "buffer": 0})
     orders = neighbourly(make, *SIDE_BY_SIDE)
     together = [lab.shots(job_id) for job_id in run_together(lab, orders)]

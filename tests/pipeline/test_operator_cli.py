@@ -8,20 +8,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import typer
-from rich.console import Console
 from typer.testing import CliRunner
 
-from qpu_backend import cli
 from qpu_backend.bootstrap import build
+from qpu_backend.cli import commands
+from qpu_backend.cli.opening import console
 from qpu_backend.config import load_config
 
 
 @pytest.fixture
 def qpu(tmp_path, monkeypatch):
     """Runs a command in an 80-column terminal: its exit code and its words."""
-    monkeypatch.setattr(cli, "_console", Console(width=80))
+    monkeypatch.setattr(console, "_width", 80)
     app = typer.Typer()
-    cli.mount(app)
+    commands.mount(app)
 
     def run(*arguments: str) -> tuple[int, str]:
         result = CliRunner().invoke(app, [*arguments, "--data", str(tmp_path)])
@@ -109,3 +109,47 @@ def test_device_time_that_does_not_pass_is_refused(qpu, device, hours):
 def test_a_device_that_is_not_there_is_one_red_line(qpu, words):
     command, *options = words
     assert qpu("device", command, "albatross", *options) == (1, "there is no device 'albatross' ")
+
+
+# --- bookings -------------------------------------------------------------------------------------------------------
+
+NUMBER = r"bkg_[0-9a-f]{32}"
+
+
+def test_windows_are_booked_listed_and_given_back(qpu, device):
+    qpu("tenant", "create", "acme")
+    code, output = qpu("device", "book", device, "--tenant", "acme", "--in", "60", "--for", "3600", "--note", "[b]VQE")
+    booked = re.search(
+        f"({NUMBER}): {device} is booked for acme, from device time 0 d 00:01:00 to 0 d 01:01:00", output
+    )
+    assert (code, booked is not None) == (0, True), output
+    code, output = qpu("device", "maintain", device, "--in", "7200", "--for", "90.5")
+    kept = re.search(f"({NUMBER}): {device} is under maintenance, from device time 0 d 02:00:00 to", output)
+    assert (code, kept is not None) == (0, True), output
+    _, output = qpu("device", "bookings", device)
+    assert "eagle127 is at device time 0 d 00:00:00" in output
+    assert re.findall(NUMBER, output) == [booked[1], kept[1]]
+    assert "0 d 00:01:00 to 0 d 01:01:00 acme [b]VQE" in output
+    assert "0 d 02:00:00 to 0 d 02:01:30 maintenance" in output
+    code, output = qpu("device", "unbook", booked[1])
+    assert (code, f"{booked[1]} is cancelled" in output) == (0, True), output
+    assert re.findall(NUMBER, qpu("device", "bookings", device)[1]) == [kept[1]]
+    assert qpu("device", "unbook", booked[1]) == (1, f"refused (booking): {booked[1]} is cancelled already ")
+
+
+def test_a_window_that_cannot_be_booked_is_one_red_line_with_its_reason(qpu, device):
+    qpu("tenant", "create", "acme")
+    book = ("device", "book", device, "--tenant")
+    assert qpu(*book, "acme", "--in", "-1", "--for", "5")[0] == 1
+    assert "refused (in): it would begin in the past" in qpu(*book, "acme", "--in", "-1", "--for", "5")[1]
+    assert "refused (for): it has no length" in qpu(*book, "acme", "--in", "1", "--for", "0")[1]
+    assert qpu(*book, "nobody", "--in", "1", "--for", "5") == (1, "there is no tenant 'nobody' ")
+    assert qpu(*book, "acme", "--in", "nan", "--for", "5")[0] == 2
+    assert qpu(*book, "acme", "--in", "1", "--for", "inf")[0] == 2
+    assert qpu(*book, "acme", "--in", "1", "--for", "5", "--note", "x" * 201)[0] == 2
+    assert qpu("device", "maintain", "albatross", "--in", "1", "--for", "5") == (1, "there is no device 'albatross' ")
+    assert qpu("device", "unbook", "bkg_1") == (1, "there is no booking 'bkg_1' ")
+    assert re.findall(NUMBER, qpu("device", "bookings", device)[1]) == []
+    taken = re.search(NUMBER, qpu(*book, "acme", "--in", "10", "--for", "5")[1])
+    code, output = qpu("device", "maintain", device, "--in", "12", "--for", "5")
+    assert (code, f"would overlap {taken[0]}, which begins in 10 s" in output) == (1, True), output

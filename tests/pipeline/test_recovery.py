@@ -249,12 +249,13 @@ def test_a_device_that_closes_between_plan_and_commit_starts_nothing(new_lab, cl
     lab = new_lab(started=False)
     job_id = lab.submit(lab.tenant())
     assert lab.dispatcher._in_charge()
-    look = lab.dispatcher._look
+    lookout = lab.dispatcher._lookout
+    look = lookout.look
     if closed == "operational":
-        lab.dispatcher._look = lambda: (look(), lab.pause())[0]
+        lookout.look = lambda *suspects: (look(*suspects), lab.pause())[0]
         assert lab.dispatcher.dispatch_once() is True
     else:
-        lab.dispatcher._look = lambda: (look(), take_away(lab))[0]
+        lookout.look = lambda *suspects: (look(*suspects), take_away(lab))[0]
         with pytest.raises(devices.LeaseLost):
             lab.dispatcher.dispatch_once()
     assert lab.rows(job_id)[0].state is JobState.QUEUED

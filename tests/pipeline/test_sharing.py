@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
+from qiskit import QuantumCircuit
+
+from qpu_backend.domain.errors import UnknownBackend
 from qpu_backend.domain.jobs import JobState
+from qpu_backend.domain.shapes import parse_shape
+from qpu_backend.domain.virtual import shape_of
+from qpu_backend.pipeline import fleet
 
 
 def neighbours_of(region, lab):
@@ -121,3 +128,81 @@ def test_many_jobs_of_many_tenants_never_overlap(lab, make):
             assert not set(a.region) & set(b.region)
             assert not neighbours_of(a.region, lab) & set(b.region)
     lab.check_books()
+
+
+def tee(arms=(2, 2, 1)):
+    """Entangles a tee of these arms with the chip's own gates, from its centre outwards, and measures it."""
+    shape = parse_shape("-".join(("tee", *map(str, arms))))
+    circuit = QuantumCircuit(shape.num_qubits, shape.num_qubits)
+    circuit.sx(range(shape.num_qubits))
+    for a, b in shape.pairs:
+        circuit.ecr(a, b)
+        circuit.rz(0.3, b)
+        circuit.sx(b)
+    circuit.measure(range(shape.num_qubits), range(shape.num_qubits))
+    return circuit
+
+
+def test_tees_and_lines_of_several_tenants_share_a_batch_each_on_a_region_of_its_shape(either_lab, make):
+    lab = either_lab
+    order = make.sample(tee(), backend="eagle127:tee-2-2-1", shots=50)
+    with lab.queueing():
+        tees = [lab.submit(lab.tenant(), order) for _ in range(3)]
+        lines = [lab.submit(lab.tenant(), make.sample(make.ghz(), shots=50)) for _ in range(3)]
+    assert [row.state for row in lab.ended(*tees, *lines)] == [JobState.DONE] * 6
+    (ran,) = lab.batches(*tees, *lines)
+    regions = {placement.job_id: placement.region for placement in ran.placements}
+    edges = lab.service.door.fleet.calibrated("eagle127").snapshot.usable_edges
+    for job_ids, shape in ((tees, parse_shape("tee-2-2-1")), (lines, parse_shape("line-5"))):
+        for region in (regions[job_id] for job_id in job_ids):
+            assert len(set(region)) == len(region) == shape.num_qubits
+            assert all(tuple(sorted((region[a], region[b]))) in edges for a, b in shape.pairs)
+    for a, b in itertools.combinations(regions.values(), 2):
+        assert not set(a) & set(b)
+        assert not neighbours_of(a, lab) & set(b)
+    assert {bits.shape for job_id in tees for bits in lab.shots(job_id)} == {(1, 50, 1)}
+    lab.check_books()
+
+
+def test_a_job_that_fits_no_region_is_refused_at_submission_with_what_fits(lab, make):
+    order = make.sample(make.ghz(2), backend="eagle127:grid-2-2")
+    with pytest.raises(UnknownBackend, match="grid-2-2 fits nowhere on eagle127: there is no grid on it") as refusal:
+        lab.submit(lab.tenant(), order)
+    assert refusal.value.field == "backend"
+
+
+def test_where_a_shape_fits_is_found_out_once_a_calibration_and_so_is_that_it_does_not(new_lab, monkeypatch):
+    lab = new_lab()
+    looked_for: list[str] = []
+
+    def counted(name, *calibrated, **where):
+        looked_for.append(name)
+        return shape_of(name, *calibrated, **where)
+
+    monkeypatch.setattr(fleet, "shape_of", counted)
+    for _ in range(2):
+        for _ in range(3):
+            with lab.database.read() as connection:
+                found = lab.service.door.fleet.backend(connection, "eagle127:tee-2-2-1")
+                assert found is lab.service.door.fleet.backend(connection, "eagle127:tee-2-2-1")
+                with pytest.raises(UnknownBackend, match="there is no eye with a bridge of 0 on it"):
+                    lab.service.door.fleet.backend(connection, "eagle127:eye-1-1-0-1-1")
+        while lab.service.calibration.calibrate("eagle127").after is None:
+            pass
+    assert looked_for == ["tee-2-2-1", "eye-1-1-0-1-1"] * 2
+
+
+def test_shapes_that_nobody_asks_for_any_more_are_forgotten(new_lab, monkeypatch):
+    """Thousands can be named, and the places of one take up to 25 MB."""
+    monkeypatch.setattr(fleet, "_REMEMBERED_BYTES", 1_000_000)
+    lab = new_lab()
+    lookup = lab.service.door.fleet
+    with lab.database.read() as connection:
+        kept = lookup.backend(connection, "eagle127:line-2")
+        for arm in range(1, 9):
+            lookup.backend(connection, f"eagle127:tee-{arm}-1-1")
+            assert lookup.backend(connection, "eagle127:line-2") is kept
+        remembered = lookup._backends["eagle127"]._sized
+        assert 500_000 < remembered.currsize <= 1_000_000
+        assert ("eagle127:tee-1-1-1", kept.calibrated.row.id) not in remembered
+        assert lookup.backend(connection, "eagle127:tee-1-1-1").shape.regions == 35

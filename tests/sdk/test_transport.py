@@ -22,9 +22,10 @@ from qpu_sdk.errors import (
     ServiceUnreachableError,
 )
 from qpu_sdk.transport import Patience, Transport
-from qpu_sdk.wire.models import IDEMPOTENCY_HEADER, BackendStatus
+from qpu_sdk.wire.models import IDEMPOTENCY_HEADER
 from qpu_sdk.wire.paths import quoted
 from qpu_sdk.wire.sse import parse_events
+from qpu_sdk.wire.status import BackendStatus
 
 STATUS = {
     "name": "b",

@@ -13,7 +13,7 @@ from sqlalchemy import delete
 
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.tenancy import PrincipalId, Role, SystemScope, TenantId, TenantScope
-from qpu_backend.stores import access, batches, blobs, devices, events, job_states, jobs, snapshots
+from qpu_backend.stores import access, batches, blobs, devices, events, job_states, jobs, sessions, snapshots
 from qpu_backend.stores.database import Database
 from qpu_backend.stores.ids import new_id
 from qpu_backend.stores.migrations import history
@@ -142,6 +142,30 @@ class House:
             jobs.insert_job(connection, scope, replace(job, program_sha=sha))
         return job.id
 
+    def new_session(self, scope: TenantScope, **changes: Any) -> sessions.NewSession:
+        """A session as it would be opened, not stored."""
+        session = sessions.NewSession(
+            id=new_id("ses"),
+            tenant_id=scope.tenant_id,
+            principal_id=scope.principal_id,
+            device_id=self.device_id,
+            backend="eagle127:line-5",
+            qubits=9,
+            opened_at_us=NOW_US,
+            ttl_us=300,
+            expires_at_us=NOW_US + 300,
+            ends_at_us=NOW_US + 1000,
+            price_book="book-1",
+        )
+        return replace(session, **changes)
+
+    def session(self, scope: TenantScope, **changes: Any) -> str:
+        """The id of a new open session."""
+        session = self.new_session(scope, **changes)
+        with self.database.write() as connection:
+            assert sessions.insert_session(connection, scope, session)
+        return session.id
+
     def snapshot(self) -> str:
         """The id of a new snapshot."""
         with self.database.write() as connection:
@@ -157,7 +181,7 @@ class House:
                 blob_sha=sha,
             ).id
 
-    def batch(self, *job_ids: str) -> str:
+    def batch(self, *job_ids: str, leg: int = 0) -> str:
         """The id of a running batch of these queued jobs."""
         batch_id, snapshot_id = new_id("bat"), self.snapshot()
         with self.database.write() as connection:
@@ -191,6 +215,7 @@ class House:
                         crosstalk_loss=0.0125,
                         fairness_cost=100,
                         record_sha=sha,
+                        leg=leg,
                     )
                     for position, job_id in enumerate(job_ids)
                 ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qpu_backend.stores import batches, fairness, job_states
+from qpu_backend.stores import batches, blobs, fairness, job_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,13 +72,16 @@ def test_a_batch_ends_once(house: House) -> None:
 def test_finish_tags_are_kept_for_each_device_and_tenant(house: House) -> None:
     ada, bob = house.tenant("ada"), house.tenant("bob")
     with house.database.write() as connection:
-        assert fairness.lock_finish_tag(connection, ada, "eagle127") == 0
-        fairness.write_finish_tag(connection, ada, "eagle127", 100)
-        fairness.write_finish_tag(connection, bob, "eagle127", 7)  # without having looked
+        assert fairness.lock_finish_tag(connection, ada, "eagle127", "standard") == 0
+        fairness.write_finish_tag(connection, ada, "eagle127", "standard", 100)
+        fairness.write_finish_tag(connection, bob, "eagle127", "standard", 7)  # without having looked
     with house.database.read() as connection:
-        assert fairness.read_finish_tag(connection, ada, "eagle127") == 100
-        assert fairness.read_finish_tag(connection, ada, "other") == 0
-        assert fairness.finish_tags(connection, house.system, "eagle127") == {ada.tenant_id: 100, bob.tenant_id: 7}
+        assert fairness.read_finish_tag(connection, ada, "eagle127", "standard") == 100
+        assert fairness.read_finish_tag(connection, ada, "other", "standard") == 0
+        assert fairness.finish_tags(connection, house.system, "eagle127") == {
+            (ada.tenant_id, "standard"): 100,
+            (bob.tenant_id, "standard"): 7,
+        }
 
 
 def test_concurrent_submissions_of_a_tenant_get_consecutive_tags(
@@ -88,8 +91,43 @@ def test_concurrent_submissions_of_a_tenant_get_consecutive_tags(
 
     def tag() -> int:
         with house.database.write() as connection:
-            start = fairness.lock_finish_tag(connection, scope, "eagle127")
-            fairness.write_finish_tag(connection, scope, "eagle127", start + 10)
+            start = fairness.lock_finish_tag(connection, scope, "eagle127", "standard")
+            fairness.write_finish_tag(connection, scope, "eagle127", "standard", start + 10)
         return start
 
     assert sorted(together([tag] * 8)) == list(range(0, 80, 10))
+
+
+def test_the_legs_of_a_job_are_where_they_were_settled(house: House) -> None:
+    """A leg whose batch was given up ran again elsewhere: only what was settled counts, and only for its tenant."""
+    ada, bob = house.tenant("ada"), house.tenant("bob")
+    job_id = house.job(ada, legs={"legs_version": 1}, num_legs=3)
+
+    def run(leg: int, *, settled: bool) -> str:
+        batch_id = house.batch(job_id, leg=leg)
+        with house.database.write() as connection:
+            if not settled:
+                batches.dissolve_batch(connection, house.system, batch_id, finished_at_us=9)
+                job_states.requeue_solo(connection, house.system, [job_id])
+                return batch_id
+            [sha] = blobs.put_blobs(connection, [b"part %d" % leg])
+            batches.keep_parts(connection, house.system, batch_id, {job_id: sha})
+            batches.finish_batch(connection, house.system, batch_id, finished_at_us=9)
+            going_on = job_states.Continuation(job_id, leg + 1, {}, 0, 1, 1, 0)
+            job_states.continue_jobs(connection, house.system, [going_on])
+        return batch_id
+
+    first = run(0, settled=True)
+    run(1, settled=False)
+    second = run(1, settled=True)
+    house.batch(job_id, leg=2)
+    with house.database.read() as connection:
+        placed = batches.legs_of_job(connection, ada, job_id)
+        assert [(one.placement.leg, one.placement.batch_id) for one in placed] == [(0, first), (1, second)]
+        assert batches.legs_of_job(connection, bob, job_id) == []
+        parts = batches.parts_of_job(connection, house.system, job_id)
+        bodies = blobs.get_blobs(connection, parts)
+        assert [bodies[sha] for sha in parts] == [b"part 0", b"part 1"]
+        last = batches.placement_of_job(connection, ada, job_id)
+        assert last is not None
+        assert (last.placement.leg, last.state) == (2, "running")

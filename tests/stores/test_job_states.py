@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from qpu_backend.domain.jobs import TRANSITIONS, JobState, Transition
 from qpu_backend.stores import blobs, job_states, jobs
-from qpu_backend.stores.job_states import CancelOutcome, Completion, Failure
+from qpu_backend.stores.job_states import CancelOutcome, Completion, Continuation, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,12 +42,22 @@ def retry(house: House, connection: Connection, job_id: str) -> bool:
     return job_id in job_states.requeue_solo(connection, house.system, [job_id])
 
 
+def go_on(house: House, connection: Connection, job_id: str) -> bool:
+    leg = jobs.read_jobs(connection, house.system, [job_id])[job_id].leg
+    return job_id in job_states.continue_jobs(connection, house.system, [next_leg(job_id, leg + 1)])
+
+
+def next_leg(job_id: str, leg: int) -> Continuation:
+    return Continuation(job_id, leg, {"shape": "line-5", "needs": [[1, leg, 0]]}, 70 + leg, 80 + leg, 10, 1_000)
+
+
 CHANGES = {
     Transition.START: start,
     Transition.COMPLETE: complete,
     Transition.FAIL: fail,
     Transition.CANCEL: discard,
     Transition.RETRY: retry,
+    Transition.CONTINUE: go_on,
 }
 WAYS: dict[JobState, list[Transition]] = {
     JobState.QUEUED: [],
@@ -59,7 +69,7 @@ WAYS: dict[JobState, list[Transition]] = {
 
 
 def job_in(house: House, scope: TenantScope, state: JobState) -> str:
-    job_id = house.job(scope)
+    job_id = house.job(scope, legs={"legs_version": 1}, num_legs=9)
     with house.database.write() as connection:
         for transition in WAYS[state]:
             assert CHANGES[transition](house, connection, job_id)
@@ -107,6 +117,42 @@ def test_what_each_change_writes(house: House) -> None:
         retry(house, connection, running)
     again = stored(house, scope, running)
     assert (again.state, again.solo, again.started_at_us) == (JobState.QUEUED, True, None)
+
+
+def test_a_job_that_goes_on_queues_its_next_leg_and_keeps_when_it_started(house: House) -> None:
+    scope = house.tenant("ada")
+    job_id = house.job(scope, legs={"legs_version": 1}, num_legs=3, start_by_us=77)
+    with house.database.write() as connection:
+        start(house, connection, job_id)
+        assert job_states.continue_jobs(connection, house.system, [next_leg(job_id, 1)]) == {job_id}
+    row = stored(house, scope, job_id)
+    assert (row.state, row.leg, row.started_at_us, row.start_by_us) == (JobState.QUEUED, 1, 5, None)
+    assert (row.start_tag, row.finish_tag, row.fairness_cost, row.simulator_cpu_us) == (71, 81, 10, 1_000)
+    assert row.footprint["needs"] == [[1, 1, 0]]
+    with house.database.write() as connection:
+        job_states.mark_running(connection, house.system, [job_id], started_at_us=6)
+        retry(house, connection, job_id)
+    assert stored(house, scope, job_id).started_at_us == 5
+    with house.database.write() as connection:
+        job_states.mark_running(connection, house.system, [job_id], started_at_us=7)
+        job_states.continue_jobs(connection, house.system, [next_leg(job_id, 2)])
+    row = stored(house, scope, job_id)
+    assert (row.leg, row.started_at_us, row.simulator_cpu_us, row.solo) == (2, 5, 2_000, False)
+
+
+def test_no_leg_is_left_out_or_run_again(house: House) -> None:
+    scope = house.tenant("ada")
+    job_id = house.job(scope, legs={"legs_version": 1}, num_legs=2)
+    with house.database.write() as connection:
+        start(house, connection, job_id)
+        for leg in (0, 2):
+            assert not job_states.continue_jobs(connection, house.system, [next_leg(job_id, leg)])
+        assert job_states.continue_jobs(connection, house.system, [next_leg(job_id, 1)])
+        assert not job_states.continue_jobs(connection, house.system, [next_leg(job_id, 1)])
+        start(house, connection, job_id)
+    with pytest.raises(IntegrityError), house.database.write() as connection:
+        job_states.continue_jobs(connection, house.system, [next_leg(job_id, 2)])  # it has two
+    assert stored(house, scope, job_id).leg == 1
 
 
 def test_bulk_changes_say_which_jobs_changed(house: House) -> None:

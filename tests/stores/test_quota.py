@@ -118,6 +118,7 @@ def test_a_tenant_cannot_release_what_another_reserved(house: House) -> None:
 def test_concurrent_submissions_and_settlements_never_exceed_the_limit(
     house: House, together: Callable[..., list[object]]
 ) -> None:
+    """P10."""
     scope = house.tenant("ada")
     limit(house, scope, 1000)
     limit(house, scope, 10_000, Window.MONTH)

@@ -16,7 +16,8 @@ from qpu_backend import stores
 from qpu_backend.domain import ledger
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.quota import Resource, Window
-from qpu_backend.stores import access, events, fairness, jobs, money, quota
+from qpu_backend.domain.sessions import Term
+from qpu_backend.stores import access, batches, bookings, events, fairness, jobs, money, quota, sessions
 from qpu_backend.stores.errors import ForeignTenant, MissingRow
 from qpu_backend.stores.schema import metadata
 
@@ -45,7 +46,9 @@ FUNCTIONS = _functions()
 
 NOTHING: dict[str, object] = {
     "access.read_tenant": MissingRow,
+    "batches.legs_of_job": [],
     "batches.placement_of_job": None,
+    "bookings.own_bookings_ahead": [],
     "events.append_events": ForeignTenant,
     "events.current_cursor": 0,
     "events.read_job_events": [],
@@ -64,10 +67,21 @@ NOTHING: dict[str, object] = {
     "money.usage_of_job": None,
     "money.usage_totals": money.UsageTotals(0, 0, 0, 0),
     "quota.read_lines": [],
+    "sessions.get_session": None,
+    "sessions.insert_session": ForeignTenant,
+    "sessions.list_sessions": ([], None),
+    "sessions.lock_held_qubits": [],
+    "sessions.lock_session": None,
+    "sessions.session_totals": sessions.SessionTotals(0, 0, 0),
+    "sessions.set_lane": None,
+    "sessions.set_term": None,
+    "sessions.unfinished_by_session": {},
     "quota.release": ForeignTenant,
     "quota.reserve": [],
 }
 """What each function answers to somebody who owns nothing; an error type where it refuses."""
+WRITERS = {"fairness.write_finish_tag", "jobs.count_ahead", "sessions.set_lane", "sessions.set_term"}
+"""Those that answer nothing to their owner either."""
 
 
 def test_every_function_that_takes_a_tenants_scope_is_in_the_table() -> None:
@@ -88,12 +102,14 @@ def victim(house: House) -> tuple[TenantScope, dict[str, Any]]:
             amount=10**6,
         )
         reservation = quota.reserve(connection, ada, {Resource.SHOTS: 1024}, house.now_us)
-        fairness.write_finish_tag(connection, ada, "eagle127", 100)
+        fairness.write_finish_tag(connection, ada, "eagle127", "standard", 100)
     ran = house.job(ada, idempotency_key="key", quota_start=reservation, tags=["rb"])
-    waits = house.job(ada, idempotency_key="other")
+    opened, closed = house.session(ada), house.session(ada)
+    waits = house.job(ada, idempotency_key="other", session_id=opened)
     batch_id = house.batch(ran)
     house.finish(ran)
     with house.database.write() as connection:
+        batches.finish_batch(connection, house.system, batch_id, finished_at_us=house.now_us)
         events.append_events(connection, ada, [house.event(ada, ran), house.event(ada, waits)])
         record = money.UsageRow(
             "use_1", ada.tenant_id, ada.principal_id, ran, batch_id, "eagle127", None, house.now_us, JobState.DONE,
@@ -110,6 +126,9 @@ def victim(house: House) -> tuple[TenantScope, dict[str, Any]]:
             key_hmac="hmac",
             now_us=house.now_us,
         )
+        window = bookings.BookingRow("bkg_1", "eagle127", ada.tenant_id, 100, 200, house.now_us, None, "")
+        bookings.insert_booking(connection, house.system, window)
+        sessions.close_session(connection, house.system, closed, closed_at_us=house.now_us, price_micro=1)
         row = jobs.get_job(connection, ada, waits)
     arguments = {
         "job_id": [ran, waits],
@@ -117,7 +136,13 @@ def victim(house: House) -> tuple[TenantScope, dict[str, Any]]:
         "new_job": [house.new_job(ada, program_sha=row.program_sha if row else "")],
         "key": ["key"],
         "device_id": ["eagle127"],
+        "device_time_us": [0],
         "finish_tag": [7],
+        "lane": ["standard"],
+        "session_id": [opened, closed],
+        "session": [house.new_session(ada)],
+        "term": [Term(0, 1, 1)],
+        "weight": [7],
         "events": [[house.event(ada, waits)]],
         "asked": [{Resource.SHOTS: 10}],
         "tenant_id": [ada.tenant_id],
@@ -193,11 +218,7 @@ def test_a_foreign_tenant_sees_nothing_and_changes_nothing(
 def test_the_owner_sees_what_the_stranger_does_not(house: House, victim: tuple[TenantScope, dict[str, Any]]) -> None:
     """The table above would be satisfied by functions that never find anything."""
     ada, arguments = victim
-    readers = [
-        name
-        for name, nothing in NOTHING.items()
-        if not isinstance(nothing, type) and name not in {"fairness.write_finish_tag", "jobs.count_ahead"}
-    ]
+    readers = [name for name, nothing in NOTHING.items() if not isinstance(nothing, type) and name not in WRITERS]
     readers.sort(key=lambda name: name == "job_states.request_cancel")  # changes what the others see
     for name in readers:
         answers: list[Any] = []

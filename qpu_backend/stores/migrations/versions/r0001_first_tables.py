@@ -1,4 +1,4 @@
-"""The first tables.
+"""The first tables: tenants, quota, devices and their batches.
 
 Revision: 0001
 """
@@ -63,10 +63,11 @@ def upgrade() -> None:
         "fair_share",
         sa.Column("device_id", sa.Text(), nullable=False),
         sa.Column("tenant_id", sa.Text(), nullable=False),
+        sa.Column("lane", sa.Text(), nullable=False),
         sa.Column("finish_tag", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["device_id"], ["devices.id"], name=op.f("fk_fair_share_device_id")),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_fair_share_tenant_id")),
-        sa.PrimaryKeyConstraint("device_id", "tenant_id", name=op.f("pk_fair_share")),
+        sa.PrimaryKeyConstraint("device_id", "tenant_id", "lane", name=op.f("pk_fair_share")),
     )
     op.create_table(
         "limits",
@@ -183,153 +184,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_batches")),
     )
     op.create_index("ix_batches_device_state", "batches", ["device_id", "state", "device_start_us"], unique=False)
-    op.create_table(
-        "jobs",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("tenant_id", sa.Text(), nullable=False),
-        sa.Column("principal_id", sa.Text(), nullable=False),
-        sa.Column("device_id", sa.Text(), nullable=False),
-        sa.Column("backend", sa.Text(), nullable=False),
-        sa.Column("program", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("created_at_us", sa.BigInteger(), nullable=False),
-        sa.Column("started_at_us", sa.BigInteger(), nullable=True),
-        sa.Column("finished_at_us", sa.BigInteger(), nullable=True),
-        sa.Column("tags", sa.JSON(), nullable=False),
-        sa.Column("options", sa.JSON(), nullable=False),
-        sa.Column("seed", sa.BigInteger(), nullable=False),
-        sa.Column("calibration_id", sa.Text(), nullable=True),
-        sa.Column("idempotency_key", sa.Text(), nullable=True),
-        sa.Column("raw_digest", sa.Text(), nullable=False),
-        sa.Column("canonical_digest", sa.Text(), nullable=False),
-        sa.Column("program_sha", sa.Text(), nullable=False),
-        sa.Column("footprint", sa.JSON(), nullable=False),
-        sa.Column("num_circuits", sa.Integer(), nullable=False),
-        sa.Column("num_executions", sa.Integer(), nullable=False),
-        sa.Column("shots", sa.BigInteger(), nullable=False),
-        sa.Column("device_us", sa.BigInteger(), nullable=False),
-        sa.Column("footprint_qubits", sa.Integer(), nullable=False),
-        sa.Column("price_micro", sa.BigInteger(), nullable=False),
-        sa.Column("price_book", sa.Text(), nullable=False),
-        sa.Column("max_cost_micro", sa.BigInteger(), nullable=True),
-        sa.Column("quota_start", sa.JSON(), nullable=False),
-        sa.Column("start_tag", sa.BigInteger(), nullable=False),
-        sa.Column("finish_tag", sa.BigInteger(), nullable=False),
-        sa.Column("fairness_cost", sa.BigInteger(), nullable=False),
-        sa.Column("solo", sa.Boolean(), server_default="0", nullable=False),
-        sa.Column("cancel_requested", sa.Boolean(), server_default="0", nullable=False),
-        sa.Column("event_seq", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("result_sha", sa.Text(), nullable=True),
-        sa.Column("error_code", sa.Text(), nullable=True),
-        sa.Column("error_message", sa.Text(), nullable=True),
-        sa.CheckConstraint("(state = 'done') = (result_sha IS NOT NULL)", name=op.f("ck_jobs_done_has_result")),
-        sa.CheckConstraint(
-            "state IN ('queued', 'running', 'done', 'failed', 'cancelled')", name=op.f("ck_jobs_state_known")
-        ),
-        sa.ForeignKeyConstraint(["device_id"], ["devices.id"], name=op.f("fk_jobs_device_id")),
-        sa.ForeignKeyConstraint(
-            ["principal_id", "tenant_id"],
-            ["principals.id", "principals.tenant_id"],
-            name=op.f("fk_jobs_principal_id_tenant_id"),
-        ),
-        sa.ForeignKeyConstraint(["program_sha"], ["blobs.sha256"], name=op.f("fk_jobs_program_sha")),
-        sa.ForeignKeyConstraint(["result_sha"], ["blobs.sha256"], name=op.f("fk_jobs_result_sha")),
-        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_jobs_tenant_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
-        sa.UniqueConstraint("id", "tenant_id", name=op.f("uq_jobs_id_tenant_id")),
-    )
-    op.create_index(
-        "ix_jobs_queued",
-        "jobs",
-        ["device_id", "start_tag", "id", "tenant_id"],
-        unique=False,
-        sqlite_where=sa.text("state = 'queued'"),
-        postgresql_where=sa.text("state = 'queued'"),
-    )
-    op.create_index(
-        "ix_jobs_running",
-        "jobs",
-        ["device_id"],
-        unique=False,
-        sqlite_where=sa.text("state = 'running'"),
-        postgresql_where=sa.text("state = 'running'"),
-    )
-    op.create_index("ix_jobs_tenant_created", "jobs", ["tenant_id", "created_at_us", "id"], unique=False)
-    op.create_index(
-        "ix_jobs_unfinished",
-        "jobs",
-        ["tenant_id"],
-        unique=False,
-        sqlite_where=sa.text("state IN ('queued', 'running')"),
-        postgresql_where=sa.text("state IN ('queued', 'running')"),
-    )
-    op.create_index(
-        "uq_jobs_idempotency",
-        "jobs",
-        ["tenant_id", "principal_id", "idempotency_key"],
-        unique=True,
-        sqlite_where=sa.text("idempotency_key IS NOT NULL"),
-        postgresql_where=sa.text("idempotency_key IS NOT NULL"),
-    )
-    op.create_table(
-        "job_events",
-        sa.Column("job_id", sa.Text(), nullable=False),
-        sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("tenant_id", sa.Text(), nullable=False),
-        sa.Column("cursor", sa.BigInteger(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("at_us", sa.BigInteger(), nullable=False),
-        sa.Column("device_time_us", sa.BigInteger(), nullable=True),
-        sa.Column("message", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["job_id", "tenant_id"], ["jobs.id", "jobs.tenant_id"], name=op.f("fk_job_events_job_id_tenant_id")
-        ),
-        sa.PrimaryKeyConstraint("job_id", "seq", name=op.f("pk_job_events")),
-        sa.UniqueConstraint("tenant_id", "cursor", name=op.f("uq_job_events_tenant_id_cursor")),
-    )
-    op.create_table(
-        "placements",
-        sa.Column("batch_id", sa.Text(), nullable=False),
-        sa.Column("job_id", sa.Text(), nullable=False),
-        sa.Column("tenant_id", sa.Text(), nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("region", sa.JSON(), nullable=False),
-        sa.Column("co_tenants", sa.Text(), nullable=False),
-        sa.Column("crosstalk_loss", sa.Double[float](), nullable=True),
-        sa.Column("fairness_cost", sa.BigInteger(), nullable=False),
-        sa.Column("record_sha", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(["batch_id"], ["batches.id"], name=op.f("fk_placements_batch_id")),
-        sa.ForeignKeyConstraint(
-            ["job_id", "tenant_id"], ["jobs.id", "jobs.tenant_id"], name=op.f("fk_placements_job_id_tenant_id")
-        ),
-        sa.ForeignKeyConstraint(["record_sha"], ["blobs.sha256"], name=op.f("fk_placements_record_sha")),
-        sa.PrimaryKeyConstraint("batch_id", "job_id", name=op.f("pk_placements")),
-    )
-    op.create_index("ix_placements_job", "placements", ["job_id"], unique=False)
-    op.create_table(
-        "usage_records",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("tenant_id", sa.Text(), nullable=False),
-        sa.Column("principal_id", sa.Text(), nullable=False),
-        sa.Column("job_id", sa.Text(), nullable=False),
-        sa.Column("batch_id", sa.Text(), nullable=True),
-        sa.Column("device_id", sa.Text(), nullable=False),
-        sa.Column("snapshot_id", sa.Text(), nullable=True),
-        sa.Column("recorded_at_us", sa.BigInteger(), nullable=False),
-        sa.Column("outcome", sa.Text(), nullable=False),
-        sa.Column("shots", sa.BigInteger(), nullable=False),
-        sa.Column("device_us", sa.BigInteger(), nullable=False),
-        sa.Column("footprint_qubits", sa.Integer(), nullable=False),
-        sa.Column("simulator_cpu_us", sa.BigInteger(), nullable=False),
-        sa.Column("result_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("price_book", sa.Text(), nullable=False),
-        sa.Column("price_micro", sa.BigInteger(), nullable=False),
-        sa.Column("tags", sa.JSON(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["job_id", "tenant_id"], ["jobs.id", "jobs.tenant_id"], name=op.f("fk_usage_records_job_id_tenant_id")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_usage_records")),
-        sa.UniqueConstraint("job_id", name=op.f("uq_usage_records_job_id")),
-    )
-    op.create_index("ix_usage_records_tenant", "usage_records", ["tenant_id", "recorded_at_us"], unique=False)

@@ -1,0 +1,1 @@
+"""The operator's commands of ``qpu``, for those who run a service."""
