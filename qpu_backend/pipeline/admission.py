@@ -295,12 +295,16 @@ class Admission:
         chip = prepared.analysis.backend.calibrated.device_view({})
         now_us, longest_us = device.device_time_us, lasts_us(chip.longest_us, chip.stretch)
         start_by_us = now_us + lane.promise_us
+
+        def batch_us(device_us: int) -> int:  # a job that takes longer runs in legs, and starts with the first
+            return lasts_us(min(device_us, chip.longest_us), chip.stretch)
+
         given = [
-            Promise(row.start_by_us, lasts_us(row.device_us, chip.stretch), row.id)
+            Promise(row.start_by_us, batch_us(row.device_us), row.id)
             for row in jobs.promised_jobs(connection, self._system, device_id)
             if row.start_by_us is not None
         ]
-        asked = Promise(start_by_us, lasts_us(prepared.device_us, chip.stretch), "")
+        asked = Promise(start_by_us, batch_us(prepared.device_us), "")
         within_s = 1e-6 * lane.promise_us
         if not keepable([*given, asked], now_us, longest_us):
             reason = f"{len(given)} promised starts are waiting, and a batch may last {1e-6 * longest_us:g} s"

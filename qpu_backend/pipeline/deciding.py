@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from qpu_backend.domain.planning import Plan, Wait, plan
+from qpu_backend.domain.planning import Plan, Wait, first_in_line, plan
 from qpu_backend.stores import devices
 from qpu_backend.telemetry.logs import logger
 
 if TYPE_CHECKING:
     from qpu_backend.domain.tenancy import SystemScope
+    from qpu_backend.domain.views import QueuedJob
     from qpu_backend.pipeline.lookout import Looked
     from qpu_backend.stores.database import Database
     from qpu_backend.telemetry.metrics import Metrics
@@ -31,6 +32,19 @@ class Decider:
         self._device_id = device_id
         self._metrics = metrics
         self._log = logger("planning")
+
+    def first(self, looked: Looked, epoch: int) -> QueuedJob | None:
+        """The job that the device is offered first.
+
+        Args:
+            looked: what is seen.
+            epoch: of the lease under which the device is served.
+        """
+        try:
+            return first_in_line(looked.view, looked.device, looked.now_us)
+        except Exception:  # noqa: BLE001 - whatever it is, the backlog must outlive it
+            self._stop(looked, epoch)
+            return None
 
     def decide(self, looked: Looked, epoch: int) -> Plan | Wait:
         """Plan the next batch.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from qpu_backend.domain.planning import Plan, Wait, first_in_line
+from qpu_backend.domain.planning import Plan, Wait
 from qpu_backend.domain.programs import Program
 from qpu_backend.pipeline.batching import REMEMBERED_BYTES, Batch, InPlace, Member, Unplaceable, assemble
 from qpu_backend.pipeline.commitment import PlanOutdated, commit_batch, commit_idling
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qpu_backend.domain.tenancy import SystemScope
+    from qpu_backend.domain.views import QueuedJob
     from qpu_backend.pipeline.backends import Calibrated
     from qpu_backend.pipeline.clocks import WallClock
     from qpu_backend.pipeline.deferred import Recompiler
@@ -180,9 +181,10 @@ class Dispatcher:
         if looked is None or not looked.view.jobs:
             return False
         waits: list[Wait] = []
-        seen = self._by_kind(looked)
+        epoch = self._lease.epoch or 0
+        seen = self._by_kind(looked, self._decider.first(looked, epoch))
         for some in seen:
-            decision = self._decider.decide(some, self._lease.epoch or 0)
+            decision = self._decider.decide(some, epoch)
             if decision.unplaceable:
                 self._fail_unplaceable(decision.unplaceable)
             if isinstance(decision, Plan):
@@ -218,11 +220,10 @@ class Dispatcher:
         with self._changed:
             return (batch_id, epoch) in self._inflight
 
-    def _by_kind(self, looked: Looked) -> list[Looked]:
+    def _by_kind(self, looked: Looked, head: QueuedJob | None) -> list[Looked]:
         """Long jobs and short ones, the kind of who is first in line before the other; no long ones without a slot."""
         with self._changed:
             slot = len(self._long) < max(1, self._max_inflight - 1)
-        head = first_in_line(looked.view, looked.device, looked.now_us)
         long_first = head is not None and head.footprint.simulation_us > _LONG_US
         kinds = [
             tuple(job for job in looked.view.jobs if (job.footprint.simulation_us > _LONG_US) == long)
