@@ -137,6 +137,8 @@ class Neighbours:
                 self._read[region[position] // self._rates.group] += 1
 
     def _harm(self, region: Sequence[int], measured: Sequence[int], duration_ns: float) -> dict[int, float]:
+        if not self._spare:
+            return {}
         active_ns = max(0.0, duration_ns - self._rates.readout_ns)
         own = list(region)
         beside = np.minimum(active_ns, self._running_ns) * self._rates.zz_per_ns[own].sum(axis=0)

@@ -143,8 +143,11 @@ class Exposure:
         by_u, by_w = (
             [gate[:2] for gate in self._gates[q] if gate[3] and gate[2] != other] for q, other in ((u, w), (w, u))
         )
-        all_of_it = np.diff(times - _covered(times, own) - (1.0 - echo) * _covered(times, by_u + by_w))
-        mutual = np.diff(_covered(times, by_u) + _covered(times, by_w) - _covered(times, by_u + by_w))
+        either = _covered(times, by_u + by_w)
+        all_of_it = np.diff(times - _covered(times, own) - (1.0 - echo) * either)
+        if not by_u or not by_w:
+            return all_of_it
+        mutual = np.diff(_covered(times, by_u) + _covered(times, by_w) - either)
         return np.sqrt((2.0 * (all_of_it - echo * mutual) ** 2 + all_of_it**2) / 3.0)
 
     def ghost_loss(self, ghost: Ghost, echo: float) -> float:

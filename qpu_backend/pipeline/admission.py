@@ -16,20 +16,20 @@ from qpu_backend.domain import fairshare, isa, pricing, programs
 from qpu_backend.domain.errors import (
     CalibrationDrifted,
     CostCapExceeded,
+    DomainError,
     IdempotencyConflict,
     InvalidRequest,
-    PromiseRefused,
     QueueFull,
     TooLarge,
     UnknownBackend,
 )
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.lanes import lane_of
-from qpu_backend.domain.promises import Promise, collides, keepable, lasts_us
 from qpu_backend.domain.quota import Resource
 from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic
+from qpu_backend.pipeline.promising import promise_start
 from qpu_backend.pipeline.sessions import join
-from qpu_backend.stores import access, blobs, bookings, devices, events, fairness, jobs, money, quota, snapshots
+from qpu_backend.stores import access, blobs, devices, events, fairness, jobs, money, quota, snapshots
 from qpu_backend.stores.errors import IdempotencyKeyTaken, MissingRow
 from qpu_backend.stores.ids import new_id
 from qpu_backend.telemetry.logs import logger
@@ -127,16 +127,13 @@ class Admission:
             DomainError: the request is refused; nothing is stored.
         """
         raw_digest = digest(raw)
-        with self._database.read() as connection:
-            if idempotency_key is not None:
-                earlier = jobs.find_by_idempotency_key(connection, scope, idempotency_key)
-                if earlier is not None and earlier.raw_digest == raw_digest:
-                    return earlier, True
-            backend = self._fleet.backend(connection, order.backend, scope)
-            pinned = self._pinned(connection, order, backend)
-        prepared = self.prepare(scope, order, pinned or backend)
-        if pinned is not None:
-            _check_still_there(prepared.analysis, backend)
+        try:
+            prepared = self._checked(scope, order)
+        except DomainError:  # what was admitted once is answered, even if it would be refused by now
+            earlier = self._admitted(scope, idempotency_key, raw_digest)
+            if earlier is None:
+                raise
+            return earlier, True
         try:
             row, replayed = self._enqueue(scope, order, prepared, raw_digest, idempotency_key)
         except IdempotencyKeyTaken as error:  # a concurrent twin was first; it is committed now
@@ -152,6 +149,23 @@ class Admission:
             self._metrics.jobs_admitted.labels(device=row.device_id).inc()
             self._log.info("job_admitted", tenant=row.tenant_id, job=row.id, device=row.device_id, shots=row.shots)
         return row, replayed
+
+    def _checked(self, scope: TenantScope, order: JobRequest) -> Prepared:
+        with self._database.read() as connection:
+            backend = self._fleet.backend(connection, order.backend, scope)
+            pinned = self._pinned(connection, order, backend)
+        prepared = self.prepare(scope, order, pinned or backend)
+        if pinned is not None:
+            _check_still_there(prepared.analysis, backend)
+        return prepared
+
+    def _admitted(self, scope: TenantScope, idempotency_key: str | None, raw_digest: str) -> JobRow | None:
+        """The job that the same bytes under the same key made."""
+        if idempotency_key is None:
+            return None
+        with self._database.read() as connection:
+            earlier = jobs.find_by_idempotency_key(connection, scope, idempotency_key)
+        return earlier if earlier is not None and earlier.raw_digest == raw_digest else None
 
     def prepare(self, scope: TenantScope, order: JobRequest, backend: Backend) -> Prepared:
         """Analyse the request, and say what it will take; no database, no side effect."""
@@ -193,7 +207,8 @@ class Admission:
             if device is None:
                 raise UnknownBackend(order.backend)
             lane = lane_of(self._lanes, order.options.lane, tenant.name)
-            start_by_us = self._promise(connection, lane, device_id, prepared)
+            chip = prepared.analysis.backend.calibrated.device_view({})
+            start_by_us = promise_start(connection, self._system, lane, chip, prepared.device_us)
             if order.drift_policy == "refuse" and order.calibration_id not in {None, device.snapshot_id}:
                 raise CalibrationDrifted(transpiled=str(order.calibration_id), current=str(device.snapshot_id))
             book, price_micro = self._price(connection, now_us, order, prepared)
@@ -282,37 +297,6 @@ class Admission:
             reason = "it is not known here"
             raise CalibrationDrifted(transpiled=str(asked), current=current.id, reason=reason)
         return self._fleet.past_backend(connection, backend.name, row)
-
-    def _promise(self, connection: Connection, lane: Lane, device_id: str, prepared: Prepared) -> int | None:
-        """The device time by which the lane promises a start.
-
-        Raises:
-            PromiseRefused: it could not be kept.
-        """
-        if lane.promise_us is None:
-            return None
-        device = devices.lock_device(connection, self._system, device_id)  # promises are given one after the other
-        chip = prepared.analysis.backend.calibrated.device_view({})
-        now_us, longest_us = device.device_time_us, lasts_us(chip.longest_us, chip.stretch)
-        start_by_us = now_us + lane.promise_us
-
-        def batch_us(device_us: int) -> int:  # a job that takes longer runs in legs, and starts with the first
-            return lasts_us(min(device_us, chip.longest_us), chip.stretch)
-
-        given = [
-            Promise(row.start_by_us, batch_us(row.device_us), row.id)
-            for row in jobs.promised_jobs(connection, self._system, device_id)
-            if row.start_by_us is not None
-        ]
-        asked = Promise(start_by_us, batch_us(prepared.device_us), "")
-        within_s = 1e-6 * lane.promise_us
-        if not keepable([*given, asked], now_us, longest_us):
-            reason = f"{len(given)} promised starts are waiting, and a batch may last {1e-6 * longest_us:g} s"
-            raise PromiseRefused(lane.name, within_s=within_s, reason=reason)
-        booked = bookings.bookings_ahead(connection, self._system, device_id, device_time_us=now_us)
-        if collides(start_by_us, longest_us, [(row.starts_us, row.ends_us) for row in booked], now_us):
-            raise PromiseRefused(lane.name, within_s=within_s, reason="a booked window of the device is too near")
-        return start_by_us
 
     def _price(
         self, connection: Connection, now_us: int, order: JobRequest, prepared: Prepared

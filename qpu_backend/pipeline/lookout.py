@@ -9,7 +9,7 @@ from qpu_backend.domain.footprint import Footprint
 from qpu_backend.domain.sessions import in_force
 from qpu_backend.domain.slices import slice_key
 from qpu_backend.domain.views import DeviceView, Hold, QueuedJob, View
-from qpu_backend.stores import access, bookings, devices, jobs, sessions
+from qpu_backend.stores import access, bookings, devices, jobs, occupancy, sessions
 from qpu_backend.stores.errors import MissingRow
 
 if TYPE_CHECKING:
@@ -75,13 +75,12 @@ class Lookout:
                 return None
             calibrated = self._fleet.refresh(connection, device)
             front = jobs.queue_view(connection, self._scope, self._device_id, per_tenant=_PER_TENANT, window=_WINDOW)
-            promised = jobs.promised_jobs(connection, self._scope, self._device_id)
-            booked = bookings.bookings_ahead(
-                connection, self._scope, self._device_id, device_time_us=device.device_time_us
-            )
+            there_is = occupancy.read_occupancy(connection, self._scope, self._device_id)
+            promised = jobs.promised_jobs(connection, self._scope, self._device_id) if there_is.promised else []
+            booked = self._booked(connection, device.device_time_us) if there_is.booked else []
             owners = self._owners_jobs(connection, booked, device.device_time_us)
             slices = self._slices(connection, calibrated)
-            opened = sessions.open_sessions(connection, self._scope, self._device_id)
+            opened = sessions.open_sessions(connection, self._scope, self._device_id) if there_is.held else []
         rows = {row.id: row for row in (*front, *promised, *owners)}
         in_order = sorted(rows.values(), key=lambda row: (row.start_tag, row.id))
         now_us = self._clock.now_us()
@@ -93,6 +92,9 @@ class Lookout:
         holds = (Hold(row.id, tuple(row.region)) for row in opened if row.region is not None)
         chip = replace(chip, holds=tuple(hold for hold in holds if in_force(hold, queued, chip)))
         return Looked(View(queued, device.virtual_time), chip, device.device_time_us, calibrated)
+
+    def _booked(self, connection: Connection, device_time_us: int) -> list[BookingRow]:
+        return bookings.bookings_ahead(connection, self._scope, self._device_id, device_time_us=device_time_us)
 
     def _owners_jobs(self, connection: Connection, booked: list[BookingRow], device_time_us: int) -> list[QueuedJobRow]:
         """In a booked window: jobs of the tenant that has it."""
