@@ -88,9 +88,11 @@ class Lookout:
         queued = tuple(_queued(row, suspects, now_us, windows.get(row.tenant_id)) for row in in_order)
         shapes = {job.footprint.shape for job in queued if job.footprint.shape is not None}
         chip = self._fleet.device_view(self._device_id, shapes)
-        chip = replace(chip, bookings=tuple(row.window for row in booked), slices=slices)
-        holds = (Hold(row.id, tuple(row.region)) for row in opened if row.region is not None)
-        chip = replace(chip, holds=tuple(hold for hold in holds if in_force(hold, queued, chip)))
+        if booked or slices:
+            chip = replace(chip, bookings=tuple(row.window for row in booked), slices=slices)
+        if opened:
+            holds = (Hold(row.id, tuple(row.region)) for row in opened if row.region is not None)
+            chip = replace(chip, holds=tuple(hold for hold in holds if in_force(hold, queued, chip)))
         return Looked(View(queued, device.virtual_time), chip, device.device_time_us, calibrated)
 
     def _booked(self, connection: Connection, device_time_us: int) -> list[BookingRow]:

@@ -25,6 +25,8 @@ AROUND = ((60, 61), (65, 64))
 LENGTHS = (1, 15, 40, 80, 160)
 SAMPLES = 8
 RUN = {"shots": 10_000, "seed_simulator": 3, "backend_run": True}
+ONE_BATCH = {"buffer": 0, "drift": False, "max_loss": 1, "quantum_s": 3600}
+"""Neighbours touch whatever it costs, long jobs are not cut, and the first snapshot stays the truth."""
 SIGMAS = 3
 MARGIN = 0.05
 """For what the fit counts as gate errors and the snapshot does not: the pair's ZZ and waiting between its ECR gates."""
@@ -35,7 +37,7 @@ CLEARLY = 1.25
 @pytest.fixture(scope="module")
 def acme():
     """On a chip where neighbours touch, and whose first snapshot stays the truth."""
-    with QPUProvider.embedded(devices={"eagle127": {"buffer": 0, "drift": False}}) as provider:
+    with QPUProvider.embedded(devices={"eagle127": ONE_BATCH}) as provider:
         yield provider
 
 
