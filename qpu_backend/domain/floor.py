@@ -129,7 +129,7 @@ class Floor:
         lost = -math.expm1(-crosstalk)
         if not must and (lost > spare or not self._borne(job.footprint, region)):
             return TOO_BAD
-        return Site(region, 0.0, crosstalk, max(0.0, spare - lost))
+        return Site(region, 0.0, crosstalk, self._left(spare, lost))
 
     def _shaped_site(self, job: QueuedJob, forbidden: int, apart: int, spare: float, *, must: bool) -> Site | str:
         footprint, shape = job.footprint, job.footprint.shape or ""
@@ -159,9 +159,13 @@ class Floor:
         for index in [int(np.argmin(cost))] if must else np.argsort(cost, kind="stable")[:_TRIES].tolist():
             region = tuple(table.regions[rows[index]].tolist())
             if must or self._borne(footprint, region):
-                left = max(0.0, spare - float(lost[index]))
+                left = self._left(spare, float(lost[index]))
                 return Site(region, float(loss[index]), float(crosstalk[index]), left)
         return TOO_BAD
+
+    def _left(self, spare: float, lost: float) -> float:
+        """What a job has to bear of those who come later: never less than the device's policy; apart is paid for."""
+        return max(0.0, max(spare, self._device.max_loss) - lost)
 
     def _keeps_away(self, job: QueuedJob, mask: int) -> int:
         """Qubits outside its region that nobody else may be on, for the job's own sake."""

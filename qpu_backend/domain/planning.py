@@ -128,9 +128,9 @@ def plan(view: View, device: DeviceView, now_us: int) -> Plan | Wait:
         device: the chip as it is now.
         now_us: device time.
     """
-    window = _Window.at(device.bookings, now_us)
-    if window.current is not None and window.current.maintenance:
-        return Wait("the device is under maintenance", until_us=window.current.ends_us)
+    window = _window_at(device.bookings, now_us)
+    if window is not None and window.maintenance:
+        return Wait("the device is under maintenance", until_us=window.ends_us)
     batch = _Batch(device, now_us, window)
     for job in _in_order(view, device, now_us, window):
         batch.offer(job)
@@ -142,26 +142,17 @@ def plan(view: View, device: DeviceView, now_us: int) -> Plan | Wait:
 
 def first_in_line(view: View, device: DeviceView, now_us: int) -> QueuedJob | None:
     """The job that the device is offered first: by its tag, or as a promise or a booked window has it."""
-    return next(iter(_in_order(view, device, now_us, _Window.at(device.bookings, now_us))), None)
+    return next(iter(_in_order(view, device, now_us, _window_at(device.bookings, now_us))), None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """The booked window that it is now, and the next one."""
-
-    current: Booking | None
-    following: Booking | None
-
-    @classmethod
-    def at(cls, bookings: Sequence[Booking], now_us: int) -> _Window:
-        left = [booking for booking in bookings if booking.ends_us > now_us]
-        current = left[0] if left and left[0].starts_us <= now_us else None
-        return cls(current, next((booking for booking in left if booking is not current), None))
+def _window_at(bookings: Sequence[Booking], now_us: int) -> Booking | None:
+    """The booked window that it is now."""
+    return next((booking for booking in bookings if booking.starts_us <= now_us < booking.ends_us), None)
 
 
-def _in_order(view: View, device: DeviceView, now_us: int, window: _Window) -> Iterable[QueuedJob]:
+def _in_order(view: View, device: DeviceView, now_us: int, window: Booking | None) -> Iterable[QueuedJob]:
     """The jobs to be offered: the owner's in a booked window first, then a promise that is due, then by tag."""
-    owned = None if window.current is None else window.current.id
+    owned = None if window is None else window.id
     seen = [
         job
         for index, job in enumerate(view.jobs)
@@ -203,7 +194,7 @@ def _cuts(track: Track) -> tuple[tuple[int, int], ...]:
 class _Batch:
     """A batch while it is put together: offered jobs in order, it takes each or says why not."""
 
-    def __init__(self, device: DeviceView, now_us: int, window: _Window) -> None:
+    def __init__(self, device: DeviceView, now_us: int, window: Booking | None) -> None:
         self.chosen: list[_Chosen] = []
         self.unplaceable: list[str] = []
         self.explanation: list[str] = []
@@ -266,13 +257,15 @@ class _Batch:
     def _longest_for(self, head: QueuedJob, own_us: int) -> int:
         """Device time that a batch with this job at its head may take."""
         limit_us = lasts_us(own_us, self._device.stretch)
-        current, following = self._window.current, self._window.following
+        current = self._window
         if current is not None and head.booking != current.id:
             limit_us = min(limit_us, self._device.backfill_us)
             self._ask_again(current.ends_us if own_us > limit_us else None)
-        if following is not None and head.booking != following.id:
-            limit_us = min(limit_us, following.starts_us - self._now_us)
-            self._ask_again(following.starts_us if own_us > limit_us else None)
+        others = [b for b in self._device.bookings if b.starts_us > self._now_us and b.id != head.booking]
+        if others:
+            starts_us = min(booking.starts_us for booking in others)
+            limit_us = min(limit_us, starts_us - self._now_us)
+            self._ask_again(starts_us if own_us > limit_us else None)
         return limit_us
 
     def _ask_again(self, time_us: int | None) -> None:
@@ -343,5 +336,10 @@ class _Batch:
         """The chosen jobs that go before one with a smaller tag."""
         chosen = {one.job.id for one in self.chosen}
         gone = chosen.union(self.unplaceable)
+        waiting = [job.start_tag for job in view.jobs if job.id not in gone]
         first = next((index for index, job in enumerate(view.jobs) if job.id not in gone), len(view.jobs))
-        return {job.id for job in view.jobs[first:] if job.id in chosen}
+        passed = {job.id for job in view.jobs[first:] if job.id in chosen}
+        unseen = view.unseen_tag
+        if unseen is not None and not (waiting and waiting[0] < unseen):
+            passed |= {one.job.id for one in self.chosen if one.job.start_tag > unseen}
+        return passed

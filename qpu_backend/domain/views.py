@@ -97,23 +97,28 @@ class View:
         jobs: by ascending start tag, equal tags in a fixed order (the id). All jobs with a promise are among them,
             however large their tags, and in a booked window those of its owner.
         virtual_time: of the device's fair queue.
+        unseen_tag: smallest start tag of the waiting jobs that were left out of ``jobs`` although they come before one
+            of them; ``None`` where there is none.
     """
 
     jobs: tuple[QueuedJob, ...]
     virtual_time: int
+    unseen_tag: int | None = None
 
     def digest(self) -> str:
         """SHA-256 of everything the decision can depend on; stored with the batch."""
-        return hashlib.sha256(repr(("view-2", self.virtual_time, self.jobs)).encode()).hexdigest()
+        return hashlib.sha256(repr(("view-2", self.virtual_time, self.unseen_tag, self.jobs)).encode()).hexdigest()
 
     def to_document(self) -> dict[str, Any]:
         """Numbers, strings and lists only."""
-        return {"virtual_time": self.virtual_time, "jobs": [job.to_document() for job in self.jobs]}
+        jobs = [job.to_document() for job in self.jobs]
+        return {"virtual_time": self.virtual_time, "unseen_tag": self.unseen_tag, "jobs": jobs}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> View:
         """Inverse of :meth:`to_document`."""
-        return cls(tuple(QueuedJob.from_document(job) for job in document["jobs"]), document["virtual_time"])
+        jobs = tuple(QueuedJob.from_document(job) for job in document["jobs"])
+        return cls(jobs, document["virtual_time"], document["unseen_tag"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,7 +192,7 @@ class Dispatcher:
             waits.append(decision)
         if any(wait.unplaceable for wait in waits):
             return True
-        all_wait = sum(len(some.view.jobs) for some in seen) == len(looked.view.jobs)
+        all_wait = len({job.id for some in seen for job in some.view.jobs}) == len(looked.view.jobs)
         return all_wait and self._idle(looked, [wait.until_us for wait in waits if wait.until_us is not None])
 
     def _end_sessions(self) -> None:
@@ -221,12 +221,19 @@ class Dispatcher:
             return (batch_id, epoch) in self._inflight
 
     def _by_kind(self, looked: Looked, head: QueuedJob | None) -> list[Looked]:
-        """Long jobs and short ones, the kind of who is first in line before the other; no long ones without a slot."""
+        """Long jobs and short ones, the kind of who is first in line before the other; no long ones without a slot.
+
+        A job that was promised its start is of both kinds: it may not wait for a slot, nor be forgotten by the other.
+        """
         with self._changed:
             slot = len(self._long) < max(1, self._max_inflight - 1)
         long_first = head is not None and head.footprint.simulation_us > _LONG_US
         kinds = [
-            tuple(job for job in looked.view.jobs if (job.footprint.simulation_us > _LONG_US) == long)
+            tuple(
+                job
+                for job in looked.view.jobs
+                if (job.footprint.simulation_us > _LONG_US) == long or job.start_by_us is not None
+            )
             for long in ((True, False) if long_first else (False, True))
             if slot or not long
         ]

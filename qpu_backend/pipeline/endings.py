@@ -34,7 +34,7 @@ def fail_jobs(
     failed = job_states.mark_failed(connection, scope, failures, finished_at_us=now_us)
     rows = [row for row in rows if row.id in failed]
     keep_books(connection, scope, [(row, nothing_used(row, JobState.FAILED, now_us)) for row in rows], now_us)
-    _tell(connection, scope, rows, JobState.FAILED, message, now_us)
+    _tell(connection, scope, rows, JobState.FAILED, [message] * len(rows), now_us)
 
 
 def end_cancelled(
@@ -51,9 +51,11 @@ def end_cancelled(
     """
     used = [(row, shots_used(connection, row, row.leg, JobState.CANCELLED, now_us)) for row in rows]
     keep_books(connection, scope, used, now_us)
-    for row in rows:
-        ran = f"cancelled after {row.leg} of {row.num_legs} legs; the shots that ran are billed"
-        _tell(connection, scope, [row], JobState.CANCELLED, ran if row.leg else message, now_us)
+    told = [
+        f"cancelled after {row.leg} of {row.num_legs} legs; the shots that ran are billed" if row.leg else message
+        for row in rows
+    ]
+    _tell(connection, scope, rows, JobState.CANCELLED, told, now_us)
 
 
 def nothing_used(row: JobRow, end: JobState, now_us: int) -> money.UsageRow:
@@ -128,7 +130,16 @@ def keep_books(
 
 
 def _tell(
-    connection: Connection, scope: SystemScope, rows: Sequence[JobRow], end: JobState, message: str, now_us: int
+    connection: Connection,
+    scope: SystemScope,
+    rows: Sequence[JobRow],
+    end: JobState,
+    messages: Sequence[str],
+    now_us: int,
 ) -> None:
-    ended = [events.NewEvent(row.id, row.tenant_id, str(end), end, now_us, None, message) for row in rows]
+    """Once for all of them: events lock the rows of tenants, in one order."""
+    ended = [
+        events.NewEvent(row.id, row.tenant_id, str(end), end, now_us, None, message)
+        for row, message in zip(rows, messages, strict=True)
+    ]
     events.append_events(connection, scope, ended)

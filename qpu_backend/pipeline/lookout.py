@@ -48,7 +48,10 @@ class Looked:
 
     def with_jobs(self, jobs: Iterable[QueuedJob]) -> Looked:
         """The same look, seeing only some of the jobs."""
-        return replace(self, view=replace(self.view, jobs=tuple(jobs)))
+        seen = tuple(jobs)
+        left_out = {job.id for job in self.view.jobs} - {job.id for job in seen}
+        tags = [job.start_tag for job in self.view.jobs if job.id in left_out]
+        return replace(self, view=replace(self.view, jobs=seen, unseen_tag=min(tags, default=None)))
 
 
 class Lookout:

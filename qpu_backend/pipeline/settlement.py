@@ -243,7 +243,7 @@ def _end(one: _Settled, cancel_requested: bool) -> JobState:
 def _usage(connection: Connection, batch: Batch, one: _Settled, end: JobState, now_us: int) -> money.UsageRow:
     """A job that failed by our fault is free; a cancelled one pays for the shots that ran."""
     job = one.member.job
-    legs = 0 if end is JobState.FAILED else one.member.leg + 1
+    legs = 0 if end is JobState.FAILED else one.member.leg + int(one.failure is None)
     fact = shots_used(connection, job, legs, end, now_us)
     size = one.result.size if one.result is not None and end is JobState.DONE else 0
     return replace(

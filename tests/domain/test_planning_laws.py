@@ -236,6 +236,19 @@ def test_virtual_time_follows_service_in_order_only(chip: Chip, view: View, poli
         assert placement.scavenged == bool(passed)
 
 
+@given(views(), devices(), st.integers(0, 150))
+def test_virtual_time_does_not_pass_jobs_that_were_left_out(
+    chip: Chip, view: View, policy: dict[str, object], unseen: int
+):
+    view = replace(view, unseen_tag=unseen)
+    decision = plan(view, chip(**policy), 0)
+    if isinstance(decision, Plan):
+        assert decision.virtual_time <= max(view.virtual_time, unseen)
+        jobs = jobs_by_id(view)
+        for placement in decision.placements:
+            assert placement.scavenged or jobs[placement.job_id].start_tag <= unseen
+
+
 @given(views(max_size=8))
 def test_without_arrivals_a_job_starts_within_as_many_batches_as_jobs_are_ahead(chip: Chip, view: View):
     """P3 in the simple model: every batch serves at least its head."""

@@ -154,6 +154,16 @@ def test_no_batch_of_others_runs_into_a_booked_window(chip: Chip):
     assert any("booked window" in line for line in decision.explanation)
 
 
+def test_its_owner_does_not_run_on_into_the_next_window_either(chip: Chip):
+    maintenance = Booking("m", BOOKED.ends_us, BOOKED.ends_us + 90 * SECOND, maintenance=True)
+    device = small(chip, bookings=(BOOKED, maintenance))
+    own = job(0, booking="b", shots=LONGEST_SHOTS)
+    late = plan(View((own,), 0), device, BOOKED.ends_us - 5 * SECOND)
+    assert isinstance(late, Wait)
+    assert late.until_us == maintenance.starts_us
+    assert len(planned((own,), device, BOOKED.starts_us).placements) == 1
+
+
 def test_what_its_owner_has_queued_runs_first_in_a_booked_window(chip: Chip):
     device = small(chip, bookings=(BOOKED,))
     other, own = job(0, length=6), job(1, length=6, booking="b", shots=LONGEST_SHOTS)
