@@ -11,6 +11,7 @@ shortest time.
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -38,6 +39,7 @@ BUSY_TIMEOUT_S: Final = 30.0
 _CONNECTIONS: Final = 16
 _UNIQUE_VIOLATION: Final = "23505"
 """PostgreSQL's code."""
+_WAL_RETRY_S: Final = 0.01
 _STATEMENTS: Final = 256
 """Prepared statements each SQLite connection keeps; the stores have about a hundred."""
 
@@ -151,7 +153,7 @@ def _sqlite_engine(url: URL, *, durable: bool, size: int, begin: str) -> Engine:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
         if writing:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(connection)
         else:
             connection.execute("PRAGMA query_only = ON")
 
@@ -162,6 +164,20 @@ def _sqlite_engine(url: URL, *, durable: bool, size: int, begin: str) -> Engine:
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", start)
     return engine
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log. Unlike all else SQLite does not wait with this for other connections, so we do."""
+    deadline_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(_WAL_RETRY_S)
+        else:
+            return
 
 
 # --- PostgreSQL ---------------------------------------------------------------------------------------------------

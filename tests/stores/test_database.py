@@ -131,3 +131,20 @@ def test_durability_on_sqlite_is_a_choice(tmp_path: Path, *, durable: bool, sync
 def test_databases_that_would_not_work_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"(?i)sqlite"):
         Database.open(url)
+
+
+def test_a_new_database_that_somebody_else_is_reading_is_opened_all_the_same(tmp_path: Path) -> None:
+    """The switch to a write-ahead log fails at once while another process reads: another service that starts."""
+    path = tmp_path / "new.db"
+    reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    reader.execute("CREATE TABLE something (x)")
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM something").fetchall()
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        sqlite3.connect(path, timeout=0).execute("PRAGMA journal_mode = WAL")
+    threading.Timer(0.2, reader.execute, ["COMMIT"]).start()
+    database = Database.open(f"sqlite:///{path}", durable=False)
+    with database.write() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
+    database.close()
+    reader.close()
