@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from qpu_backend.domain.backends import SLICE_NAME
 from qpu_backend.domain.slices import RESERVED_NAMES
+from qpu_backend.domain.views import MAX_LOSS
 from qpu_sdk.wire.models import Limits
 
 
@@ -75,7 +76,7 @@ class DeviceSection(_Section):
     hold_patience_s: float = Field(default=60.0, ge=0)
     batch_jobs: int = Field(default=40, ge=1, le=64)
     quantum_s: float = Field(default=30.0, ge=1, le=3600)
-    max_loss: float = Field(default=0.125, ge=0, le=1)
+    max_loss: float = Field(default=MAX_LOSS, ge=0, le=1)
     crosstalk: CrosstalkSection = CrosstalkSection()
     drift: bool = True
     drift_scale: float = Field(default=1.0, ge=0, le=10)

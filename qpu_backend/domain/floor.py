@@ -143,7 +143,7 @@ class Floor:
             rows = rows[np.array(near, dtype=object) == 0]
         if not rows.size:
             return NO_ROOM
-        loss = table.score(footprint)
+        loss = table.score(footprint, job.id)
         best = math.exp(-self._least(job, table, loss))
         loss, crosstalk = loss[rows], self._felt(footprint, table.regions[rows])
         lost = best - np.exp(-loss - crosstalk)

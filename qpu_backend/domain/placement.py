@@ -40,10 +40,10 @@ class EmbeddingTable:
     losses: NDArray[np.float64]
     region_words: NDArray[np.uint64]
     closed_words: NDArray[np.uint64]
-    _scores: dict[Footprint, NDArray[np.float64]] = field(
-        default_factory=dict["Footprint", "NDArray[np.float64]"], init=False, repr=False
+    _scores: dict[tuple[str, Footprint], NDArray[np.float64]] = field(
+        default_factory=dict[tuple[str, "Footprint"], "NDArray[np.float64]"], init=False, repr=False
     )
-    """What was asked before: a waiting job is looked at many times."""
+    """What was asked before, for each job: how fast one is planned must not tell what others have sent."""
 
     @classmethod
     def of(
@@ -92,13 +92,21 @@ class EmbeddingTable:
             (min(pair), max(pair)) in self.pairs for pair, _ in footprint.edge_counts
         )
 
-    def score(self, footprint: Footprint) -> NDArray[np.float64]:
-        """Predicted −ln F of this job's circuits in each region, shape ``(k,)``, as if nobody were beside it."""
-        known = self._scores.get(footprint)
+    def score(self, footprint: Footprint, job_id: str = "") -> NDArray[np.float64]:
+        """Predicted −ln F of this job's circuits in each region, shape ``(k,)``, as if nobody were beside it.
+
+        Args:
+            footprint: of the job.
+            job_id: remembers the answer for this job, which is looked at again as long as it waits; read-only then.
+        """
+        if not job_id:
+            return self._score(footprint)
+        known = self._scores.get((job_id, footprint))
         if known is None:
             if (len(self._scores) + 1) * len(self.regions) > _REMEMBERED_SCORES:
                 self._scores.clear()
-            known = self._scores[footprint] = self._score(footprint)
+            known = self._scores[job_id, footprint] = self._score(footprint)
+            known.setflags(write=False)
         return known
 
     def _score(self, footprint: Footprint) -> NDArray[np.float64]:

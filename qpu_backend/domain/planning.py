@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 from qpu_backend.domain.fairshare import charge, virtual_time_after
 from qpu_backend.domain.floor import Floor, Site
 from qpu_backend.domain.promises import Promise, due, lasts_us
-from qpu_backend.domain.rounds import MAX_ROUNDS, Profile, Round, Track, batch_us, merged, profile_of, rounds_of
+from qpu_backend.domain.rounds import (
+    MAX_ROUNDS,
+    Profile,
+    Round,
+    Track,
+    batch_us,
+    merged,
+    profile_of,
+    rounds_of,
+    stand_alone_us,
+)
 from qpu_backend.physics.topology import mask_of
 
 if TYPE_CHECKING:
@@ -173,7 +183,7 @@ def _in_order(view: View, device: DeviceView, now_us: int, window: Booking | Non
 
 
 def _own_us(job: QueuedJob, device: DeviceView) -> int:
-    return batch_us(device.overhead_us, profile_of(Track(job.footprint.needs, device.rep_delay_ns(job.footprint))))
+    return stand_alone_us(device.overhead_us, device.rep_delay_ns(job.footprint), job.footprint.needs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,10 +346,8 @@ class _Batch:
         """The chosen jobs that go before one with a smaller tag."""
         chosen = {one.job.id for one in self.chosen}
         gone = chosen.union(self.unplaceable)
-        waiting = [job.start_tag for job in view.jobs if job.id not in gone]
         first = next((index for index, job in enumerate(view.jobs) if job.id not in gone), len(view.jobs))
         passed = {job.id for job in view.jobs[first:] if job.id in chosen}
-        unseen = view.unseen_tag
-        if unseen is not None and not (waiting and waiting[0] < unseen):
-            passed |= {one.job.id for one in self.chosen if one.job.start_tag > unseen}
+        if view.unseen_tag is not None:
+            passed |= {one.job.id for one in self.chosen if one.job.start_tag > view.unseen_tag}
         return passed

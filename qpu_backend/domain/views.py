@@ -30,7 +30,7 @@ PACKING: Final = 0.001
 """Predicted success probability that a job gives up to use up one qubit less."""
 MAX_LOSS: Final = 0.125
 """Predicted success probability that a job gives up, against its best place on the empty chip, to run sooner: on a full
-Eagle it costs 1 % of the throughput and saves 1.5 points, see docs/explanation/scheduling.md."""
+Eagle it saves a point of success and costs no throughput, see docs/explanation/scheduling.md."""
 
 IsolationClass = Literal["shared", "buffered", "confidential", "exclusive"]
 """``shared`` as the device's policy says · ``buffered`` with an idle qubit all around · ``confidential`` also without a
@@ -97,8 +97,8 @@ class View:
         jobs: by ascending start tag, equal tags in a fixed order (the id). All jobs with a promise are among them,
             however large their tags, and in a booked window those of its owner.
         virtual_time: of the device's fair queue.
-        unseen_tag: smallest start tag of the waiting jobs that were left out of ``jobs`` although they come before one
-            of them; ``None`` where there is none.
+        unseen_tag: smallest start tag of waiting jobs that were left out of ``jobs``, not for standing behind them;
+            ``None`` where there is none. Jobs with a larger tag go past it.
     """
 
     jobs: tuple[QueuedJob, ...]

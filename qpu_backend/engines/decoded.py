@@ -215,14 +215,12 @@ def _checked_circuit(document: dict[str, Any], limits: DecodingLimits) -> IsaCir
         _require(type(register.name) is str and _are_integers(register.clbits, clbits))
     for group in circuit.groups:
         _require(_are_integers(group, len(qubits)) and len(set(group)) == len(group))
-    count = len(circuit.operations)
     _require_operations(circuit.operations, circuit, below=len(circuit.conditionals))
     for index, conditional in enumerate(circuit.conditionals):
         _require(_are_integers(conditional.clbits, clbits) and 0 <= conditional.value < 2 ** len(conditional.clbits))
         for body in (conditional.then_body, conditional.else_body):
             _require_operations(body, circuit, below=index)
-            count += len(body)
-    _require(count <= limits.max_operations)
+    _require(circuit.num_operations <= limits.max_operations)
     return circuit
 
 

@@ -137,6 +137,11 @@ class IsaCircuit:
             num_slots=document["num_slots"],
         )
 
+    @property
+    def num_operations(self) -> int:
+        """Of the circuit and of all branches of its conditionals."""
+        return len(self.operations) + sum(len(c.then_body) + len(c.else_body) for c in self.conditionals)
+
     def digest(self) -> str:
         """SHA-256 over what the circuit does and the registers it writes: equal for the same circuit built twice."""
         sha = hashlib.sha256(b"isa-circuit-1")

@@ -10,7 +10,7 @@ from qpu_backend.domain.footprint import Footprint
 from qpu_backend.domain.legs import cut
 from qpu_backend.domain.rounds import Need, stand_alone_us
 from qpu_backend.domain.slices import Slice, mask_within
-from qpu_backend.domain.views import DeviceView
+from qpu_backend.domain.views import MAX_LOSS, DeviceView
 from qpu_backend.physics.circuit import Op
 from qpu_backend.physics.errors import TooLarge
 from qpu_backend.physics.exposure import mean_areas
@@ -46,7 +46,7 @@ class DevicePolicy:
     buffer: int = 1
     stretch: float = 0.5
     batch_jobs: int = 40
-    max_loss: float = 0.125
+    max_loss: float = MAX_LOSS
     quantum_s: float = 30.0
     session_share: float = 0.25
     hold_patience_s: float = 60.0

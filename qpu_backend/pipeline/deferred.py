@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from qpu_backend.domain.programs import Program
     from qpu_backend.engines.compiling_pool import CompilingPool
     from qpu_backend.engines.decoded import Decoded
-    from qpu_backend.physics.circuit import IsaCircuit
     from qpu_backend.pipeline.backends import Calibrated
     from qpu_backend.stores.jobs import JobRow
 
@@ -200,12 +199,8 @@ def _of(calibrated: Calibrated) -> tuple[str, int]:
 
 def _too_large(program: Program) -> bool:
     deferral = program.deferral
-    operations = sum(map(_operations, program.circuits))
+    operations = sum(circuit.num_operations for circuit in program.circuits)
     return operations > MAX_OPERATIONS or (deferral is not None and deferral.num_values > MAX_VALUES)
-
-
-def _operations(circuit: IsaCircuit) -> int:
-    return len(circuit.operations) + sum(len(c.then_body) + len(c.else_body) for c in circuit.conditionals)
 
 
 def _request(deferral: Deferral, region: tuple[int, ...], calibrated: Calibrated, attempt: int) -> DecodingRequest:
@@ -242,7 +237,7 @@ def _trials(program: Program, region: Sequence[int], calibrated: Calibrated) -> 
     """
     snapshot = calibrated.snapshot
     durations = Durations.of(snapshot)
-    if sum(map(_operations, program.circuits)) > 2 * MAX_OPERATIONS:
+    if sum(circuit.num_operations for circuit in program.circuits) > 2 * MAX_OPERATIONS:
         raise ValueError("too many operations to predict")
     trials: list[Trial] = []
     for circuit in program.circuits:

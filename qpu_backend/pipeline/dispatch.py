@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 
 _LONG_US = 2_000_000
 """A job whose simulation is expected to take longer is *long*. Long jobs share batches with long ones only, and one
-slot of the device is kept free of them: nobody's short job waits for a stranger's long simulation."""
+slot of the device is kept free of them: nobody's short job waits for a stranger's long simulation, unless that one was
+promised its start."""
 _REREAD_S = 1.0
 """How often the queue is read without a hint: jobs another process admitted."""
 
@@ -188,7 +189,7 @@ class Dispatcher:
             if decision.unplaceable:
                 self._fail_unplaceable(decision.unplaceable)
             if isinstance(decision, Plan):
-                return not self._commit(some, decision) or len(decision.placements) < len(some.view.jobs)
+                return not self._commit(some, decision) or len(decision.placements) < len(looked.view.jobs)
             waits.append(decision)
         if any(wait.unplaceable for wait in waits):
             return True

@@ -38,7 +38,12 @@ def fail_jobs(
 
 
 def end_cancelled(
-    connection: Connection, scope: SystemScope, rows: Sequence[JobRow], message: str, now_us: int
+    connection: Connection,
+    scope: SystemScope,
+    rows: Sequence[JobRow],
+    message: str,
+    now_us: int,
+    also: Sequence[events.NewEvent] = (),
 ) -> None:
     """The books of jobs that were cancelled while nothing of them ran: billed for the legs that had run before.
 
@@ -48,6 +53,7 @@ def end_cancelled(
         rows: as they were.
         message: what to tell about those of which nothing has run.
         now_us: wall time.
+        also: further events of the transaction: all are appended at once, which locks tenants in one order.
     """
     used = [(row, shots_used(connection, row, row.leg, JobState.CANCELLED, now_us)) for row in rows]
     keep_books(connection, scope, used, now_us)
@@ -55,7 +61,7 @@ def end_cancelled(
         f"cancelled after {row.leg} of {row.num_legs} legs; the shots that ran are billed" if row.leg else message
         for row in rows
     ]
-    _tell(connection, scope, rows, JobState.CANCELLED, told, now_us)
+    _tell(connection, scope, rows, JobState.CANCELLED, told, now_us, also)
 
 
 def nothing_used(row: JobRow, end: JobState, now_us: int) -> money.UsageRow:
@@ -136,10 +142,11 @@ def _tell(
     end: JobState,
     messages: Sequence[str],
     now_us: int,
+    also: Sequence[events.NewEvent] = (),
 ) -> None:
     """Once for all of them: events lock the rows of tenants, in one order."""
     ended = [
         events.NewEvent(row.id, row.tenant_id, str(end), end, now_us, None, message)
         for row, message in zip(rows, messages, strict=True)
     ]
-    events.append_events(connection, scope, ended)
+    events.append_events(connection, scope, [*ended, *also])

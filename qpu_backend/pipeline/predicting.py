@@ -67,15 +67,11 @@ class Predictor:
         with self._database.read() as connection:
             backend = self._fleet.backend(connection, name, scope)
         circuits = self._analyst.read(payload, backend)
-        asked = sum(_operations(circuit) for circuit in circuits)
+        asked = sum(circuit.num_operations for circuit in circuits)
         if asked > MAX_OPERATIONS:
             raise TooLarge("operations to predict", limit=MAX_OPERATIONS, asked=asked, field="circuits")
         region = None if backend.shape is None else _best_region(backend, circuits)
         return backend, [_predicted(backend, circuit, region) for circuit in circuits]
-
-
-def _operations(circuit: IsaCircuit) -> int:
-    return len(circuit.operations) + sum(len(c.then_body) + len(c.else_body) for c in circuit.conditionals)
 
 
 def _best_region(backend: Backend, circuits: Sequence[IsaCircuit]) -> tuple[int, ...]:

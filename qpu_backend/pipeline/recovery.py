@@ -178,21 +178,19 @@ def dissolve(connection: Connection, scope: SystemScope, row: BatchRow, now_us: 
     rows = jobs.lock_jobs(connection, scope, [placement.job_id for placement in placements])
     unwanted = [job for job in rows.values() if job.cancel_requested]
     wanted = [job for job in rows.values() if not job.cancel_requested]
-    if unwanted:
-        job_states.mark_cancelled(connection, scope, [job.id for job in unwanted], finished_at_us=now_us)
-        end_cancelled(connection, scope, unwanted, "cancelled; its batch failed, nothing is billed", now_us)
-    if len(rows) == 1:
+    if len(rows) == 1 and wanted:
         message = "the simulation of this job failed again and again while it ran alone; it is not billed"
         fail_jobs(connection, scope, wanted, "poisonous", message, now_us)
     else:
         job_states.requeue_solo(connection, scope, [job.id for job in wanted])
+        job_states.mark_cancelled(connection, scope, [job.id for job in unwanted], finished_at_us=now_us)
         again = [
             events.NewEvent(
                 job.id, job.tenant_id, "requeued", JobState.QUEUED, now_us, None, "its batch failed; it runs alone next"
             )
             for job in wanted
         ]
-        events.append_events(connection, scope, again)
+        end_cancelled(connection, scope, unwanted, "cancelled; its batch failed, nothing is billed", now_us, again)
     _log.error("batch_dissolved", batch=row.id, device=row.device_id, jobs=len(rows))
 
 

@@ -11,7 +11,6 @@ are compiled for the slot they run on.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from qpu_backend.engines.transpiling import target_of
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from qpu_backend.physics.circuit import IsaCircuit
-    from qpu_backend.physics.snapshot import Snapshot
     from qpu_backend.physics.topology import Topology
     from qpu_backend.simulation.kinds import Chip, Kind
 
@@ -118,7 +116,7 @@ class FixedSlots:
     def _circuit(self, kind: Kind, region: tuple[int, ...]) -> IsaCircuit:
         key = (kind.name, region)
         if key not in self._compiled:
-            target = target_of(cut(self._chip.snapshot, region), self._chip.model.two_qubit_gate)
+            target = target_of(self._chip.snapshot.part(region), self._chip.model.two_qubit_gate)
             local = kind.source.compile(target, SEED)
             self._compiled[key] = relocate(local, region, self._chip.snapshot)
         return self._compiled[key]
@@ -178,18 +176,3 @@ def _held_together(place: Sequence[int], edges: set[tuple[int, int]]) -> bool:
             b if a in reached else a for a, b in edges if (a in reached) != (b in reached) and {a, b} <= {*place}
         }
     return len(reached) == len(place)
-
-
-def cut(snapshot: Snapshot, region: Sequence[int]) -> Snapshot:
-    """The calibration of some qubits, numbered from 0 in the order of ``region``."""
-    local = {qubit: index for index, qubit in enumerate(region)}
-    return replace(
-        snapshot,
-        qubits=tuple(snapshot.qubit(qubit) for qubit in region),
-        gates={
-            (op, tuple(local[q] for q in qubits)): gate
-            for (op, qubits), gate in snapshot.gates.items()
-            if all(q in local for q in qubits)
-        },
-        zz_hz={},
-    )

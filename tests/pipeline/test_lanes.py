@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -128,3 +129,21 @@ def test_an_estimate_counts_the_batches_that_those_ahead_fill():
     assert estimate_s(5, None) is None
     assert estimate_s(0, Pace(4.0, 2.0)) == 1.0
     assert estimate_s(9, Pace(4.0, 2.0)) == 5.0
+
+
+def test_a_promised_job_needs_no_slot_for_long_simulations_and_no_kind_forgets_it(new_lab, make):
+    lab = new_lab(started=False, lanes={"standard": LaneSection(), "prompt": LaneSection(promise_s=120)})
+    scope = lab.tenant()
+    promised, short, long = (lab.submit(scope, order(make, lane=lane)) for lane in ("prompt", "standard", "standard"))
+    looked = lab.dispatcher._lookout.look()
+    jobs = [simulated_for(job, 10**8 if job.id in {promised, long} else 0) for job in looked.view.jobs]
+    for slot, kinds in ((True, [{promised, short}, {promised, long}]), (False, [{promised, short}])):
+        lab.dispatcher._long = set() if slot else {("batch", 1)}
+        seen = lab.dispatcher._by_kind(looked.with_jobs(jobs), next(job for job in jobs if job.id == short))
+        assert [{job.id for job in some.view.jobs} for some in seen] == kinds
+        tags = {job.id: job.start_tag for job in jobs}
+        assert seen[0].view.unseen_tag == tags[long]
+
+
+def simulated_for(job, simulation_us):
+    return replace(job, footprint=replace(job.footprint, simulation_us=simulation_us))

@@ -6,52 +6,15 @@ import time
 
 import numpy as np
 import pytest
+from legs import CUT, LARGE, LIMITS, QUIET, large, legs_of, stop_between_legs, until
 
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.legs import Legs
-from qpu_backend.domain.quota import Resource, Window
-from qpu_backend.domain.seeds import derive_seed
 from qpu_backend.http.documents import job_document
 from qpu_backend.pipeline.outlook import outlook
 from qpu_backend.pipeline.replays import Replays
-from qpu_backend.stores import batches
 from qpu_sdk.wire.models import Observable, PauliTerm, Pub
 from qpu_sdk.wire.results import decode_result, encode_result
-
-QUIET = {"crosstalk": False, "drift": False}
-CUT = {**QUIET, "quantum_s": 1}
-"""A second of device time: a little less than four thousand shots."""
-LIMITS = {(Resource.SHOTS, Window.DAY): 100_000, (Resource.SPEND_MICRO, Window.DAY): 10**9}
-LARGE = 9_000
-
-
-def large(make, *, shots=LARGE, seed=1, **options):
-    """Three legs on five qubits of the chip."""
-    return make.sample(make.pinned(0, 1, 2, 3, 4), backend="eagle127", shots=shots, seed=seed, **options)
-
-
-def until(there, lab):
-    deadline = time.monotonic() + 60
-    while not there():
-        assert time.monotonic() < deadline, lab.batches()
-        time.sleep(0.005)
-
-
-def stop_between_legs(lab, scope, order):
-    """Submit a job, and close the device while its first leg runs."""
-    lab.workers.gate.clear()
-    job_id = lab.submit(scope, order)
-    lab.until("running", job_id)
-    lab.pause()
-    lab.workers.gate.set()
-    until(lambda: lab.rows(job_id)[0].state is JobState.QUEUED, lab)
-    assert lab.rows(job_id)[0].leg == 1
-    return job_id
-
-
-def legs_of(lab, scope, job_id):
-    with lab.database.read() as connection:
-        return batches.legs_of_job(connection, scope, job_id)
 
 
 def replayed(lab, scope, job_id, *, alone=False):
@@ -298,96 +261,4 @@ def test_a_job_cancelled_while_a_leg_runs_pays_for_that_leg_too(cutting, make):
     usage = lab.usage(scope, job_id)
     assert (row.state, usage.shots, usage.device_us) == (JobState.CANCELLED, *legs.used(2))
     assert len(lab.batches(job_id)) == 2
-    lab.check_books()
-
-
-def test_a_job_that_fails_in_a_later_leg_is_free(new_lab, make):
-    lab = new_lab(device=CUT)
-    scope, other = lab.tenant(limits=LIMITS), lab.tenant()
-    job_id = stop_between_legs(lab, scope, large(make, seed=7))
-    (row,) = lab.rows(job_id)
-    first_shot = Legs.from_document(dict(row.legs)).leg(1).first_shot
-    lab.workers.poison = {derive_seed(7, 0, 0, 0, first_shot)}
-    beside = lab.submit(other)
-    lab.resume()
-    failed, done = lab.ended(job_id, beside)
-    assert (failed.state, failed.error_code, done.state) == (JobState.FAILED, "poisonous", JobState.DONE)
-    assert lab.usage(scope, job_id).price_micro == 0
-    assert lab.windows(scope) == [("shots", 0, 0), ("spend_micro", 0, 0)]
-    told = lab.events(scope, job_id)
-    assert told == ["admitted", "running", "leg_done", "running", "requeued", "running", "failed"]
-    lab.check_books()
-
-
-def test_a_leg_in_a_batch_that_is_given_up_runs_again_alone_and_the_next_one_with_others(new_lab, make):
-    lab = new_lab(device=CUT)
-    undisturbed = lab.shots(lab.submit(lab.tenant(), large(make)))
-    lab.workers.poison = {666}
-    scope = lab.tenant()
-    with lab.queueing():
-        job_id = lab.submit(scope, large(make))
-        poison = lab.submit(lab.tenant(), make.sample(make.ghz(), seed=666))
-    assert np.array_equal(lab.shots(job_id)[0], undisturbed[0])
-    lab.ended(poison)
-    (row,) = lab.rows(job_id)
-    assert not row.solo
-    assert lab.usage(scope, job_id).price_micro == row.price_micro
-    told = lab.events(scope, job_id)
-    assert told[:5] == ["admitted", "running", "requeued", "running", "leg_done"]
-    lab.check_books()
-
-
-def test_a_service_that_stops_between_legs_leaves_the_rest_to_the_next_one(new_lab, make):
-    first = new_lab("shared", device=CUT)
-    undisturbed = first.shots(first.submit(first.tenant(), large(make)))
-    scope = first.tenant()
-    job_id = stop_between_legs(first, scope, large(make))
-    first.service.stop()
-    second = new_lab("shared", device={**QUIET, "quantum_s": 30})  # what is cut stays cut
-    second.resume()
-    assert np.array_equal(second.shots(job_id)[0], undisturbed[0])
-    assert len(second.batches(job_id)) == 3
-    assert second.events(scope, job_id).count("running") == 3
-    second.check_books()
-
-
-@pytest.mark.parametrize("shots", [6_000, 9_000])
-def test_a_worker_that_dies_in_the_second_leg_of_two_or_three_costs_nothing_but_that_leg(new_lab, make, shots):
-    lab = new_lab(device=CUT)
-    undisturbed = lab.shots(lab.submit(lab.tenant(), large(make, shots=shots)))
-    job_id = stop_between_legs(lab, lab.tenant(), large(make, shots=shots))
-    lab.workers.gate.clear()
-    lab.resume()
-    lab.until("running", job_id)
-    until(lab.workers.busy, lab)
-    lab.workers.die()
-    lab.workers.gate.set()
-    assert np.array_equal(lab.shots(job_id)[0], undisturbed[0])
-    assert [ran.batch.attempt for ran in lab.batches(job_id)] == [1, 2, 1][: 1 + shots // 4_500]
-    lab.check_books()
-
-
-def test_a_leg_that_was_computed_twice_is_settled_once(new_lab, make):
-    """The answer to the first leg comes again while the second one runs: it changes nothing."""
-    lab = new_lab(device=CUT)
-    scope = lab.tenant()
-    outcomes = []
-    settler = lab.service._settler
-    take = settler.take
-    settler.take = lambda outcome: (outcomes.append(outcome), take(outcome))
-    job_id = stop_between_legs(lab, scope, large(make))
-    lab.workers.gate.clear()
-    lab.resume()
-    lab.until("running", job_id)
-    before = lab.rows(job_id)
-    take(outcomes[0])
-    take(outcomes[0])
-    until(settler._ready.empty, lab)
-    time.sleep(0.1)
-    assert lab.rows(job_id) == before
-    lab.workers.gate.set()
-    lab.ended(job_id)
-    lab.idle()
-    assert [pub.bits.shape for pub in lab.result(job_id).pubs] == [(1, LARGE, 1)]
-    assert lab.events(scope, job_id).count("leg_done") == 2
     lab.check_books()

@@ -13,7 +13,7 @@ from qpu_backend.simulation.clock import simulate
 from qpu_backend.simulation.kinds import Chip
 from qpu_backend.simulation.laboratory import POLICIES
 from qpu_backend.simulation.measures import measure
-from qpu_backend.simulation.slots import SLOTS, FixedSlots, cut, slots_of
+from qpu_backend.simulation.slots import SLOTS, FixedSlots, slots_of
 
 from .conftest import Bench
 
@@ -143,7 +143,7 @@ def test_a_job_larger_than_the_slots_together_runs_alone(falcon):
 
 def test_a_cut_calibration_is_the_devices_own(eagle):
     region = slots_of(eagle)[0]
-    part = cut(eagle.snapshot, region)
+    part = eagle.snapshot.part(region)
     assert part.num_qubits == 7
     for (op, qubits), gate in part.gates.items():
         assert eagle.snapshot.gates[op, tuple(region[q] for q in qubits)] == gate
