@@ -290,11 +290,11 @@ class Dispatcher:
             commit_batch(self._database, self._scope, batch, looked, decision, self._clock.now_us())
         except PlanOutdated:
             return False  # a job was cancelled, or the device closed or calibrated, meanwhile: look again
+        self._start(batch)
+        self._suspects -= {member.job.id for member in members}
         self._metrics.batches.labels(device=self._device_id).inc()
         self._metrics.batch_jobs.labels(device=self._device_id).observe(len(members))
         self._log.info("batch_committed", device=self._device_id, batch=batch.id, jobs=len(members))
-        self._suspects -= {member.job.id for member in members}
-        self._start(batch)
         self._notices.post({tenant_topic(member.job.tenant_id) for member in members}, within_s=UNHURRIED_S)
         return True
 

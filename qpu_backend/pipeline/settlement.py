@@ -129,10 +129,10 @@ class Settler:
             if not batches.finish_batch(connection, self._scope, batch.id, finished_at_us=self._clock.now_us()):
                 raise RuntimeError(f"batch {batch.id} is not running, so it cannot be settled")
             ends = self._write(connection, device, batch, settled)
-        self._finished(batch)
         ended = [one.member.job for one, end in zip(settled, ends, strict=True) if end.final]
         going_on = [one.member.job for one, end in zip(settled, ends, strict=True) if not end.final]
         self._notices.ended((job.tenant_id, job.id) for job in ended)
+        self._finished(batch)
         if going_on:
             self._notices.post({tenant_topic(job.tenant_id) for job in going_on}, within_s=UNHURRIED_S)
             self._notices.post([queue_topic(batch.device_id)])
