@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
 from contextlib import suppress
-from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from qpu_backend.config import DeviceSection, LaneSection, SliceSection
-from qpu_backend.domain.lanes import Lane
-from qpu_backend.domain.pricing import PriceBook
+from qpu_backend.config import DeviceSection
 from qpu_backend.domain.sessions import SessionPolicy
-from qpu_backend.domain.slices import Slice
 from qpu_backend.domain.tenancy import PrincipalId, Role, SystemScope, TenantId, TenantScope
-from qpu_backend.engines.catalogue import read_device
 from qpu_backend.engines.compiling_pool import CompilingPool
 from qpu_backend.engines.decoded import DecodingLimits
 from qpu_backend.engines.decoding_pool import DecodingPool
 from qpu_backend.engines.executors import local_executor
-from qpu_backend.engines.invalid_circuit import DecodingUnavailable
-from qpu_backend.http.app import create_app
 from qpu_backend.http.auth import Authenticator
 from qpu_backend.http.door import Door
-from qpu_backend.physics.device import Crosstalk
-from qpu_backend.physics.errors import InvalidDevice
 from qpu_backend.pipeline.administration import Administration
 from qpu_backend.pipeline.admission import Admission
 from qpu_backend.pipeline.analysis import REMEMBERED_BYTES, Analyst
-from qpu_backend.pipeline.backends import DevicePolicy
 from qpu_backend.pipeline.bookings import Bookings
 from qpu_backend.pipeline.calibration import Calibration
 from qpu_backend.pipeline.cancellation import Cancellation
@@ -49,13 +38,13 @@ from qpu_backend.pipeline.recovery import Retrier
 from qpu_backend.pipeline.replays import Replays
 from qpu_backend.pipeline.sessions import Sessions
 from qpu_backend.pipeline.settlement import Settler
-from qpu_backend.stores import blobs, calibrations, devices, money, snapshots
+from qpu_backend.policies import lane, model_of, publish
+from qpu_backend.service import Service
+from qpu_backend.stores import devices
 from qpu_backend.stores.database import Database
 from qpu_backend.stores.ids import new_id
 from qpu_backend.stores.migrations.history import migrate
-from qpu_backend.telemetry.logs import logger
 from qpu_backend.telemetry.metrics import Metrics
-from qpu_sdk.wire.codec import pack
 from qpu_sdk.wire.models import QPY_VERSION_READ
 
 if TYPE_CHECKING:
@@ -66,7 +55,7 @@ if TYPE_CHECKING:
     from qpu_backend.config import ServiceConfig
     from qpu_backend.domain.programs import Program
     from qpu_backend.physics.device import DeviceModel
-    from qpu_backend.physics.snapshot import Snapshot
+    from qpu_backend.pipeline.backends import DevicePolicy
 
 SYSTEM = SystemScope("service")
 
@@ -103,67 +92,6 @@ def _secret(file: Path) -> bytes:
     return file.read_bytes()
 
 
-class Service:
-    """A service over its parts: made by :func:`build`, started and stopped once."""
-
-    def __init__(
-        self,
-        *,
-        database: Database,
-        administration: Administration,
-        calibration: Calibration,
-        bookings: Bookings,
-        door: Door,
-        settler: Settler,
-        dispatchers: Mapping[str, Dispatcher],
-        decoding: DecodingPool,
-        compiling: CompilingPool,
-        executor: Executor,
-        retrier: Retrier,
-    ) -> None:
-        self.database = database
-        self.administration = administration
-        self.calibration = calibration
-        self.bookings = bookings
-        self.door = door
-        self.app = create_app(door)
-        self.dispatchers = dispatchers
-        self._settler = settler
-        self._decoding = decoding
-        self._compiling = compiling
-        self._executor = executor
-        self._retrier = retrier
-        self._log = logger("service")
-
-    def start(self) -> None:
-        """Serve queues and settle results, in threads."""
-        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
-        self._settler.start()
-        for dispatcher in self.dispatchers.values():
-            dispatcher.start()
-        self._log.info("service_started", devices=list(self.dispatchers), version=self.door.version)
-
-    def _warm_up(self) -> None:
-        try:
-            self._decoding.warm_up()
-        except DecodingUnavailable:  # closed before it was warm, or out of processes: the first request will tell
-            self._log.warning("decoding_not_warm")
-
-    def stop(self) -> None:
-        """Drain: start no further batch, settle those that run, give the leases back, close everything."""
-        self.door.notices.close()
-        for dispatcher in self.dispatchers.values():
-            dispatcher.stop_serving()
-        drained = [dispatcher.stop() for dispatcher in self.dispatchers.values()]
-        self._retrier.stop()
-        self._settler.stop()
-        self._executor.shutdown(cancel_futures=not all(drained) or self.door.replays.busy)
-        self._decoding.close()
-        self._compiling.close()
-        self.database.close()
-        self._log.info("service_stopped")
-
-
 def build(
     config: ServiceConfig, *, durable: bool = True, clock: WallClock | None = None, executor: Executor | None = None
 ) -> Service:
@@ -178,8 +106,8 @@ def build(
     clock = clock or SystemClock()
     database = open_database(config, durable=durable)
     pepper = read_pepper(config)
-    models = {name: _model(name, section) for name, section in config.devices.items()}
-    _publish(database, config, {name: (model, snapshot) for name, (model, _, snapshot) in models.items()}, clock)
+    models = {name: model_of(name, section) for name, section in config.devices.items()}
+    publish(database, SYSTEM, config, {name: (model, snapshot) for name, (model, _, snapshot) in models.items()}, clock)
 
     limits = config.limits.published()
     notices, metrics = NoticeBoard(), Metrics()
@@ -246,7 +174,7 @@ def build(
             fleet=fleet,
             analyst=analyst,
             limits=limits,
-            lanes={name: _lane(name, section) for name, section in config.lanes.items()},
+            lanes={name: lane(name, section) for name, section in config.lanes.items()},
             system=SYSTEM,
             clock=clock,
             notices=notices,
@@ -302,54 +230,13 @@ def _fleet_as_started(config: ServiceConfig, database: Database, only: str | Non
     models: dict[str, tuple[DeviceModel, DevicePolicy]] = {}
     for row in rows:
         options = {name: value for name, value in row.model.items() if name in DeviceSection.model_fields}
-        models[row.id] = _model(row.id, DeviceSection.model_validate(options))[:2]
+        models[row.id] = model_of(row.id, DeviceSection.model_validate(options))[:2]
     return _fleet(config, models)
 
 
 def tenant_scope(tenant_id: str, principal_id: str, role: Role = Role.MEMBER) -> TenantScope:
     """A scope for the service's own tools and tests; requests get theirs from ``http/auth.py``."""
     return TenantScope(TenantId(tenant_id), PrincipalId(principal_id), role)
-
-
-def _lane(name: str, section: LaneSection) -> Lane:
-    promise_us = None if section.promise_s is None else round(1e6 * section.promise_s)
-    return Lane(name, section.weight, promise_us, section.tenants)
-
-
-def _model(name: str, section: DeviceSection) -> tuple[DeviceModel, DevicePolicy, Snapshot]:
-    model, snapshot = read_device(name)
-    physics, asked = model.crosstalk, section.crosstalk
-    crosstalk = Crosstalk(
-        conditional=replace(physics.conditional, enabled=asked.conditional > 0, scale=asked.conditional),
-        zz=replace(physics.zz, enabled=asked.zz > 0, scale=asked.zz),
-        drive=replace(physics.drive, enabled=asked.drive > 0, scale=asked.drive),
-        readout=replace(physics.readout, enabled=asked.readout > 0, scale=asked.readout),
-        reset=replace(physics.reset, enabled=asked.reset > 0, scale=asked.reset),
-    )
-    model = replace(model, crosstalk=crosstalk)
-    policy = DevicePolicy(
-        buffer=section.buffer,
-        stretch=section.stretch,
-        batch_jobs=section.batch_jobs,
-        max_loss=section.max_loss,
-        quantum_s=section.quantum_s,
-        session_share=section.session_share,
-        hold_patience_s=section.hold_patience_s,
-        drift=section.drift,
-        drift_scale=section.drift_scale,
-        backfill_s=section.backfill_s,
-        slices=tuple(_slice(name, slice_name, model, cut) for slice_name, cut in sorted(section.slices.items())),
-    )
-    return model, policy, snapshot
-
-
-def _slice(device: str, name: str, model: DeviceModel, section: SliceSection) -> Slice:
-    missing = sorted(set(section.qubits) - set(range(model.topology.num_qubits)))
-    if missing:
-        field = f"devices.{device}.slices.{name}.qubits"
-        last = model.topology.num_qubits - 1
-        raise InvalidDevice(field, f"names qubit {missing[0]}, and {device} has qubits 0 to {last}")
-    return Slice(name, section.tenant, section.qubits)
 
 
 def _fleet(config: ServiceConfig, models: Mapping[str, tuple[DeviceModel, DevicePolicy]]) -> Fleet:
@@ -360,39 +247,3 @@ def _fleet(config: ServiceConfig, models: Mapping[str, tuple[DeviceModel, Device
         max_simulated_qubits=config.limits.max_simulated_qubits,
         drift_secret=read_drift_secret(config),
     )
-
-
-def _publish(
-    database: Database, config: ServiceConfig, models: Mapping[str, tuple[DeviceModel, Snapshot]], clock: WallClock
-) -> None:
-    """Rows the service needs before its first request: devices, their first snapshots, the price book."""
-    now_us = clock.now_us()
-    book = PriceBook(
-        id=config.prices.name,
-        per_shot_micro=config.prices.per_shot_micro,
-        per_device_second_micro=config.prices.per_device_second_micro,
-        per_qubit_second_micro=config.prices.per_qubit_second_micro,
-        minimum_micro=config.prices.minimum_micro,
-    )
-    with database.write() as connection:
-        if money.read_price_book(connection, book.id) is None:
-            money.ensure_price_book(connection, SYSTEM, book, valid_from_us=0)
-        for name, (_, snapshot) in models.items():
-            options = config.devices[name].model_dump(mode="json")
-            row = devices.ensure_device(connection, SYSTEM, name, options)
-            if row.model != options:
-                devices.set_model(connection, SYSTEM, name, options)
-            if row.snapshot_id is not None:
-                continue
-            (sha,) = blobs.put_blobs(connection, [pack(snapshot.to_document())])
-            published = snapshots.publish_snapshot(
-                connection,
-                SYSTEM,
-                device_id=name,
-                number=snapshot.number,
-                published_at_us=now_us,
-                device_time_us=row.device_time_us,
-                blob_sha=sha,
-            )
-            first = calibrations.CalibrationRow(name, row.device_time_us, 0, now_us, published.id)
-            calibrations.record_calibration(connection, SYSTEM, first)

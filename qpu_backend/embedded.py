@@ -18,7 +18,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from qpu_backend.bootstrap import Service, build
+from qpu_backend.bootstrap import build
 from qpu_backend.config import DeviceSection, load_config
 from qpu_backend.domain.quota import Resource, Window
 from qpu_backend.domain.tenancy import Role
@@ -27,6 +27,8 @@ from qpu_backend.telemetry.logs import configure_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from qpu_backend.service import Service
 
 try:
     import fcntl

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
-    from qpu_backend.bootstrap import Service
+    from qpu_backend.service import Service
 
 _START_WITHIN_S = 30.0
 _GRACE_S = 5

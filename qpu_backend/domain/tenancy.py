@@ -33,7 +33,12 @@ class Permission(StrEnum):
     READ_JOBS = "read_jobs"
     CANCEL_JOBS = "cancel_jobs"
     READ_USAGE = "read_usage"
+    READ_INVOICES = "read_invoices"
+    MANAGE_PRINCIPALS = "manage_principals"
+    READ_AUDIT = "read_audit"
     OPERATE = "operate"
+    ADMINISTER = "administer"
+    KEEP_BOOKS = "keep_books"
     READ_METRICS = "read_metrics"
 
 
@@ -49,12 +54,22 @@ _MEMBER: Final = frozenset(
 
 PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
     Role.MEMBER: _MEMBER,
-    Role.TENANT_ADMIN: _MEMBER,
-    Role.OPERATOR: _MEMBER | {Permission.OPERATE, Permission.READ_METRICS},
-    Role.BILLING: frozenset({Permission.READ_BACKENDS, Permission.READ_USAGE}),
-    Role.AUDITOR: frozenset({Permission.READ_BACKENDS, Permission.READ_JOBS, Permission.READ_USAGE}),
+    Role.TENANT_ADMIN: _MEMBER | {Permission.READ_INVOICES, Permission.MANAGE_PRINCIPALS, Permission.READ_AUDIT},
+    Role.OPERATOR: frozenset(Permission),
+    Role.BILLING: frozenset({Permission.READ_BACKENDS, Permission.READ_USAGE, Permission.READ_INVOICES}),
+    Role.AUDITOR: frozenset(
+        {
+            Permission.READ_BACKENDS,
+            Permission.READ_JOBS,
+            Permission.READ_USAGE,
+            Permission.READ_INVOICES,
+            Permission.READ_AUDIT,
+        }
+    ),
 }
-"""The whole role table. Every role but the operator acts within its own tenant only."""
+"""The whole role table. ``operate`` (devices), ``administer`` (tenants), ``keep_books`` (prices, invoices of everybody)
+and ``read_metrics`` reach across tenants and are the operator's alone; with every other permission a principal, the
+operator's too, acts within its own tenant only."""
 
 
 @final

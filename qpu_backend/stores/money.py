@@ -14,7 +14,8 @@ from qpu_backend.stores.database import is_duplicate
 from qpu_backend.stores.errors import AlreadySettled, PriceBookChanged
 from qpu_backend.stores.expressions import insert_ignoring
 from qpu_backend.stores.rows import columns_of, parameters_of
-from qpu_backend.stores.schema import jobs, postings, price_books, sessions, usage_records
+from qpu_backend.stores.schema import jobs, sessions
+from qpu_backend.stores.schema_money import postings, price_books, usage_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -49,7 +49,14 @@ def set_limit(
         connection.execute(_LIFT, key)
     elif connection.execute(_CHANGE, {**key, "to_amount": amount}).rowcount == 0:
         connection.execute(
-            _SET, {"tenant_id": tenant_id, "resource": resource.value, "window": window.value, "amount": amount}
+            _SET,
+            {
+                "tenant_id": tenant_id,
+                "principal_id": "",
+                "resource": resource.value,
+                "window": window.value,
+                "amount": amount,
+            },
         )
 
 
@@ -97,6 +104,7 @@ def reserve(connection: Connection, scope: TenantScope, asked: Mapping[Resource,
             [
                 {
                     "tenant_id": scope.tenant_id,
+                    "principal_id": "",
                     "resource": line.resource,
                     "window": line.window,
                     "start_us": line.start_us,
@@ -167,7 +175,7 @@ def spend(
     windows = sorted({(window, interval(Window(window), now_us).start_us) for of, window, _ in rows if of == resource})
     if not windows or not amount:
         return
-    key = {"tenant_id": tenant_id, "resource": resource.value}
+    key = {"tenant_id": tenant_id, "principal_id": "", "resource": resource.value}
     connection.execute(_OPEN, [{**key, "window": window, "start_us": start_us} for window, start_us in windows])
     changes = [
         {"tenant": tenant_id, "of": resource.value, "per": window, "start": start_us, "freed": 0, "used": amount}

@@ -183,6 +183,8 @@ jobs = Table(
     Column("result_sha", Text, ForeignKey("blobs.sha256")),
     Column("error_code", Text),
     Column("error_message", Text),
+    Column("quote_id", Text),  # that it was submitted with
+    Column("archived_at_us", BigInteger),  # its program, result and records are no longer here
     UniqueConstraint("id", "tenant_id"),
     ForeignKeyConstraint(["principal_id", "tenant_id"], [principals.c.id, principals.c.tenant_id]),
     ForeignKeyConstraint(["session_id", "tenant_id"], ["sessions.id", "sessions.tenant_id"]),
@@ -244,6 +246,7 @@ batches = Table(
     Column("state", Text, nullable=False),  # running | done | dissolved
     Column("epoch", BigInteger, nullable=False),  # of the lease under which it last ran
     Column("attempt", Integer, nullable=False),
+    Column("failures", Integer, nullable=False, server_default="0"),  # attempts that failed, not those taken over
     Column("created_at_us", BigInteger, nullable=False),
     Column("finished_at_us", BigInteger),
     Column("snapshot_id", Text, ForeignKey("snapshots.id"), nullable=False),
@@ -285,48 +288,3 @@ fair_share = Table(
     Column("lane", Text, primary_key=True),
     Column("finish_tag", BigInteger, nullable=False),
 )
-
-# --- money ---------------------------------------------------------------------------------------------------------
-
-price_books = Table(
-    "price_books",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("valid_from_us", BigInteger, nullable=False),
-    Column("rates", JSON, nullable=False),
-)
-
-usage_records = Table(
-    "usage_records",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("tenant_id", Text, nullable=False),
-    Column("principal_id", Text, nullable=False),
-    Column("job_id", Text, nullable=False, unique=True),
-    Column("batch_id", Text),
-    Column("device_id", Text, nullable=False),
-    Column("snapshot_id", Text),
-    Column("recorded_at_us", BigInteger, nullable=False),
-    Column("outcome", Word(JobState), nullable=False),  # done | cancelled | failed
-    Column("shots", BigInteger, nullable=False),
-    Column("device_us", BigInteger, nullable=False),
-    Column("footprint_qubits", Integer, nullable=False),
-    Column("simulator_cpu_us", BigInteger, nullable=False),
-    Column("result_bytes", BigInteger, nullable=False),
-    Column("price_book", Text, nullable=False),
-    Column("price_micro", BigInteger, nullable=False),
-    Column("tags", JSON, nullable=False),
-    ForeignKeyConstraint(["job_id", "tenant_id"], ["jobs.id", "jobs.tenant_id"]),
-)
-Index("ix_usage_records_tenant", usage_records.c.tenant_id, usage_records.c.recorded_at_us)
-
-postings = Table(
-    "postings",
-    metadata,
-    Column("transaction_id", Text, primary_key=True),  # the usage record's id, or a top-up's
-    Column("account", Text, primary_key=True),  # tenant:<id> | revenue
-    Column("tenant_id", Text, ForeignKey(tenants.c.id), nullable=False),
-    Column("amount_micro", BigInteger, nullable=False),
-    Column("posted_at_us", BigInteger, nullable=False),
-)
-Index("ix_postings_tenant", postings.c.tenant_id)

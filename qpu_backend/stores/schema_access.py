@@ -1,4 +1,4 @@
-"""The tables of who shares the service, and how much each may use.
+"""The tables of who shares the service, how much each may use, and what was done to that.
 
 The others, with the conventions of all of them, are in ``schema.py``.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -15,12 +16,14 @@ from sqlalchemy import (
     Dialect,
     ForeignKey,
     ForeignKeyConstraint,
+    Index,
     Integer,
     MetaData,
     Table,
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from typing_extensions import override
 
@@ -55,6 +58,8 @@ metadata = MetaData(
     }
 )
 
+_NOTHING = text("''")
+
 # --- access --------------------------------------------------------------------------------------------------------
 
 tenants = Table(
@@ -78,6 +83,7 @@ principals = Table(
     Column("name", Text, nullable=False),
     Column("role", Word(Role), nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
+    Column("disabled", Boolean, nullable=False, server_default="0"),
     UniqueConstraint("tenant_id", "name"),
     UniqueConstraint("id", "tenant_id"),
 )
@@ -92,25 +98,54 @@ api_keys = Table(
     Column("created_at_us", BigInteger, nullable=False),
     Column("expires_at_us", BigInteger),
     Column("revoked_at_us", BigInteger),
+    Column("label", Text, nullable=False, server_default=_NOTHING),
     ForeignKeyConstraint(["principal_id", "tenant_id"], ["principals.id", "principals.tenant_id"]),
 )
 
-# --- quota ---------------------------------------------------------------------------------------------------------
+# --- policy and quota: of a tenant, and of one of its principals; a principal_id of '' means the tenant as a whole --
+
+policies = Table(  # NULL: not limited
+    "policies",
+    metadata,
+    Column("tenant_id", Text, ForeignKey("tenants.id"), primary_key=True),
+    Column("principal_id", Text, primary_key=True, server_default=_NOTHING),
+    Column("max_queued_jobs", Integer),  # of a principal; a tenant's is in its own row
+    Column("max_running_jobs", Integer),
+    Column("max_circuits", Integer),  # of a job
+    Column("max_body_bytes", BigInteger),  # of a submission
+    Column("submissions_per_minute", Integer),
+    Column("burst", Integer),  # submissions that may come at once
+    Column("lanes", JSON(none_as_null=True)),
+    Column("isolation", JSON(none_as_null=True)),  # classes of it
+    Column("slices", JSON(none_as_null=True)),  # of a principal: which of the tenant's
+)
+
+rate_limits = Table(
+    "rate_limits",
+    metadata,
+    Column("tenant_id", Text, ForeignKey("tenants.id"), primary_key=True),
+    Column("principal_id", Text, primary_key=True, server_default=_NOTHING),
+    Column("arrival_at_us", BigInteger, nullable=False),  # theoretical arrival time of the generic cell rate algorithm
+)
 
 limits = Table(
     "limits",
     metadata,
     Column("tenant_id", Text, ForeignKey("tenants.id"), primary_key=True),
+    Column("principal_id", Text, primary_key=True, server_default=_NOTHING),
     Column("resource", Text, primary_key=True),  # shots | device_us | spend_micro
     Column("window", Text, primary_key=True),  # hour | day | month
     Column("amount", BigInteger, nullable=False),
+    Column("burst", BigInteger, nullable=False, server_default="0"),  # what the window before left that may be added
     CheckConstraint("amount >= 0", name="amount_not_negative"),
+    CheckConstraint("burst >= 0", name="burst_not_negative"),
 )
 
 quota_windows = Table(
     "quota_windows",
     metadata,
     Column("tenant_id", Text, ForeignKey("tenants.id"), primary_key=True),
+    Column("principal_id", Text, primary_key=True, server_default=_NOTHING),
     Column("resource", Text, primary_key=True),
     Column("window", Text, primary_key=True),
     Column("start_us", BigInteger, primary_key=True),
@@ -119,3 +154,25 @@ quota_windows = Table(
     CheckConstraint("reserved >= 0", name="reserved_not_negative"),
     CheckConstraint("spent >= 0", name="spent_not_negative"),
 )
+
+# --- audit ---------------------------------------------------------------------------------------------------------
+
+audit_log = (
+    Table(  # rows are inserted unsealed; one sealer numbers them and chains them, nobody changes them afterwards
+        "audit_log",
+        metadata,
+        Column("id", Text, primary_key=True),
+        Column("at_us", BigInteger, nullable=False),
+        Column("actor", Text, nullable=False),  # principal:<id> | cli | service
+        Column("tenant_id", Text),  # whose matter it is; NULL: the service's
+        Column("action", Text, nullable=False),  # e.g. key.created
+        Column("subject", Text, nullable=False),  # id of what it was done to
+        Column("facts", JSON, nullable=False),  # never a key, never a payload
+        Column("number", BigInteger, unique=True),  # in the chain, from 1; NULL until sealed
+        Column("seal", Text),  # HMAC-SHA256 over the seal before and this row
+        CheckConstraint("(number IS NULL) = (seal IS NULL)", name="sealed_whole"),
+    )
+)
+_UNSEALED = audit_log.c.number.is_(None)
+Index("ix_audit_log_unsealed", audit_log.c.id, sqlite_where=_UNSEALED, postgresql_where=_UNSEALED)
+Index("ix_audit_log_tenant", audit_log.c.tenant_id, audit_log.c.at_us)

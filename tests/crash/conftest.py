@@ -32,7 +32,7 @@ from qpu_backend.pipeline.execution import MemberOutcome
 from qpu_backend.pipeline.parts import Part
 from qpu_backend.pipeline.postprocessing import package
 from qpu_backend.pipeline.recovery import load
-from qpu_backend.stores import blobs, money, schema, schema_access
+from qpu_backend.stores import blobs, money, schema, schema_access, schema_money
 from qpu_sdk.wire.circuits import encode_bindings, encode_circuits
 from qpu_sdk.wire.models import QPY_VERSION_READ, JobOptions, JobRequest, Pub
 
@@ -124,7 +124,9 @@ class Server:
         with self.database.read() as connection:
             rows = {row.id: row for row in connection.execute(select(schema.jobs))}
             assert {job_id: row.state for job_id, row in rows.items()} == dict.fromkeys(accepted, "done")
-            usage = connection.execute(select(schema.usage_records.c.job_id, schema.usage_records.c.shots)).all()
+            usage = connection.execute(
+                select(schema_money.usage_records.c.job_id, schema_money.usage_records.c.shots)
+            ).all()
             assert sorted(usage) == sorted(accepted.items())
             assert money.reconcile(connection, SYSTEM).clean
             windows = connection.execute(select(schema_access.quota_windows)).all()

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from qpu_backend.bootstrap import Service
     from qpu_backend.domain.quota import Resource, Window
+    from qpu_backend.service import Service
 
 MAX_BODY_BYTES = 300_000
 """Small, so that a body over it is quick to send."""

@@ -21,7 +21,7 @@ from qpu_backend.bootstrap import SYSTEM, build, tenant_scope
 from qpu_backend.config import DeviceSection, load_config
 from qpu_backend.domain.tenancy import Role
 from qpu_backend.engines.catalogue import read_device
-from qpu_backend.stores import access, batches, blobs, devices, events, jobs, money, schema, schema_access
+from qpu_backend.stores import access, batches, blobs, devices, events, jobs, money, schema, schema_access, schema_money
 from qpu_backend.telemetry.logs import configure_logs
 from qpu_sdk.wire.circuits import encode_circuits
 from qpu_sdk.wire.models import QPY_VERSION_READ, JobOptions, JobRequest, Pub
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from qpu_backend.bootstrap import Service
     from qpu_backend.domain.tenancy import TenantScope
     from qpu_backend.pipeline.clocks import WallClock
+    from qpu_backend.service import Service
     from qpu_backend.stores.batches import BatchRow, PlacementRow
     from qpu_backend.stores.jobs import JobRow
     from qpu_sdk.wire.results import JobResult
@@ -199,7 +199,7 @@ class Lab:
                 table = schema_access.quota_windows
                 assert connection.execute(select(table).where(table.c.reserved != 0)).first() is None
             final = connection.execute(select(schema.jobs.c.id).where(~unfinished)).scalars().all()
-            metered = connection.execute(select(schema.usage_records.c.job_id)).scalars().all()
+            metered = connection.execute(select(schema_money.usage_records.c.job_id)).scalars().all()
             assert sorted(final) == sorted(metered)
 
 

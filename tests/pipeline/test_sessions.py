@@ -19,7 +19,7 @@ from qpu_backend.domain.errors import (
 from qpu_backend.domain.fairshare import tag
 from qpu_backend.domain.quota import Resource, Window
 from qpu_backend.domain.sessions import SessionState, price_of_hold
-from qpu_backend.stores import money, schema, sessions
+from qpu_backend.stores import money, schema_money, sessions
 
 RATE_MICRO = 20_000
 
@@ -242,6 +242,8 @@ def test_a_session_that_held_nothing_is_free_and_posts_nothing(lab):
     end = closed(lab, scope, opened(lab, scope))
     assert end.price_micro == 0
     with lab.database.read() as connection:
-        posted = connection.execute(select(schema.postings).where(schema.postings.c.transaction_id == end.id)).all()
+        posted = connection.execute(
+            select(schema_money.postings).where(schema_money.postings.c.transaction_id == end.id)
+        ).all()
     assert posted == []
     lab.check_books()

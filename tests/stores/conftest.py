@@ -17,7 +17,7 @@ from qpu_backend.stores import access, batches, blobs, devices, events, job_stat
 from qpu_backend.stores.database import Database
 from qpu_backend.stores.ids import new_id
 from qpu_backend.stores.migrations import history
-from qpu_backend.stores.schema import metadata
+from qpu_backend.stores.schema_money import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from sqlalchemy import create_engine, text
 from qpu_backend.stores.database import Database
 from qpu_backend.stores.errors import SchemaMissing, SchemaTooNew
 from qpu_backend.stores.migrations import history
-from qpu_backend.stores.schema import metadata
+from qpu_backend.stores.schema_money import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,8 +142,14 @@ def _sqlite_definitions(connection: Connection) -> set[str]:
     rows = connection.execute(
         text("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name <> 'alembic_version'")
     )
-    # Constraints may be written in another order.
-    return {" ".join(sorted(line.strip(" ,") for line in sql.splitlines())) for (sql,) in rows}
+    # Columns and constraints may be written in another order, and names of tables in quotes.
+    return {" ".join(sorted(_lines(sql))) for (sql,) in rows}
+
+
+def _lines(sql: str) -> Iterator[str]:
+    body = sql.replace('"', "").rstrip()
+    added = re.sub(r"\n?, (\w+ (?:TEXT|INTEGER|BIGINT|BOOLEAN)\b)", r"\n\1", body.removesuffix(")") + "\n)")
+    return (stripped for line in added.splitlines() if (stripped := line.strip(" ,\t")))
 
 
 def _postgres_definitions(connection: Connection) -> set[tuple[str, ...]]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from qpu_backend import stores
@@ -17,9 +17,9 @@ from qpu_backend.domain import ledger
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.quota import Resource, Window
 from qpu_backend.domain.sessions import Term
-from qpu_backend.stores import access, batches, bookings, events, fairness, jobs, money, quota, sessions
+from qpu_backend.stores import access, audit, batches, bookings, events, fairness, jobs, money, quota, sessions
 from qpu_backend.stores.errors import ForeignTenant, MissingRow
-from qpu_backend.stores.schema import metadata
+from qpu_backend.stores.schema_money import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +46,7 @@ FUNCTIONS = _functions()
 
 NOTHING: dict[str, object] = {
     "access.read_tenant": MissingRow,
+    "audit.append": ForeignTenant,
     "batches.legs_of_job": [],
     "batches.placement_of_job": None,
     "bookings.own_bookings_ahead": [],
@@ -129,6 +130,17 @@ def victim(house: House) -> tuple[TenantScope, dict[str, Any]]:
         window = bookings.BookingRow("bkg_1", "eagle127", ada.tenant_id, 100, 200, house.now_us, None, "")
         bookings.insert_booking(connection, house.system, window)
         sessions.close_session(connection, house.system, closed, closed_at_us=house.now_us, price_micro=1)
+        own = {"tenant_id": ada.tenant_id, "principal_id": ""}
+        connection.execute(insert(metadata.tables["policies"]), own)
+        connection.execute(insert(metadata.tables["rate_limits"]), {**own, "arrival_at_us": 1})
+        asked = {"action": "key.created", "subject": "key_1", "facts": {}}
+        audit.append(connection, ada, actor="cli", tenant_id=ada.tenant_id, now_us=house.now_us, **asked)
+        bill = {"id": "inv_1", "tenant_id": ada.tenant_id, "month": "2026-11", "issued_at_us": 1}
+        sums = {"charged_micro": 1, "allowance_micro": 0, "total_micro": 1}
+        connection.execute(insert(metadata.tables["invoices"]), {**bill, **sums})
+        line = {"invoice_id": "inv_1", "number": 1, "tenant_id": ada.tenant_id, "kind": "jobs", "records": 1}
+        amounts = {"shots": 1, "device_us": 1, "amount_micro": 1}
+        connection.execute(insert(metadata.tables["invoice_lines"]), {**line, **amounts})
         row = jobs.get_job(connection, ada, waits)
     arguments = {
         "job_id": [ran, waits],
@@ -145,6 +157,10 @@ def victim(house: House) -> tuple[TenantScope, dict[str, Any]]:
         "weight": [7],
         "events": [[house.event(ada, waits)]],
         "asked": [{Resource.SHOTS: 10}],
+        "actor": ["cli"],
+        "action": ["key.created"],
+        "subject": ["key_1"],
+        "facts": [{}],
         "tenant_id": [ada.tenant_id],
         "reservation": [reservation],
         "now_us": [house.now_us],

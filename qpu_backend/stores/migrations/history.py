@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from qpu_backend.stores.database import Database
 
-REVISIONS: Final = ("0001", "0002")
+REVISIONS: Final = ("0001", "0002", "0003")
 """Every revision, oldest first. A file in ``versions/`` for each; a test compares."""
 
 _ALEMBIC: Final = threading.Lock()

@@ -1,0 +1,127 @@
+"""Policies and quotas of principals, audit, invoices, archive.
+
+Revision: 0003
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """Forward; there is no way back."""
+    op.add_column("principals", sa.Column("disabled", sa.Boolean(), server_default="0", nullable=False))
+    op.add_column("api_keys", sa.Column("label", sa.Text(), server_default=sa.text("''"), nullable=False))
+    op.add_column("jobs", sa.Column("quote_id", sa.Text(), nullable=True))
+    op.add_column("jobs", sa.Column("archived_at_us", sa.BigInteger(), nullable=True))
+    op.add_column("batches", sa.Column("failures", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("usage_records", sa.Column("lane", sa.Text(), server_default="standard", nullable=False))
+    _limit_principals()
+    _set_policies()
+    _keep_audit()
+    _write_invoices()
+
+
+def _limit_principals() -> None:
+    """Nothing refers to these two tables, so they may be made anew where a primary key cannot be changed."""
+    with op.batch_alter_table("limits") as limits:
+        limits.add_column(sa.Column("principal_id", sa.Text(), server_default=sa.text("''"), nullable=False))
+        limits.add_column(sa.Column("burst", sa.BigInteger(), server_default="0", nullable=False))
+        limits.create_check_constraint(op.f("ck_limits_burst_not_negative"), "burst >= 0")
+        limits.drop_constraint(op.f("pk_limits"), type_="primary")
+        limits.create_primary_key(op.f("pk_limits"), ["tenant_id", "principal_id", "resource", "window"])
+    with op.batch_alter_table("quota_windows") as windows:
+        windows.add_column(sa.Column("principal_id", sa.Text(), server_default=sa.text("''"), nullable=False))
+        windows.drop_constraint(op.f("pk_quota_windows"), type_="primary")
+        windows.create_primary_key(
+            op.f("pk_quota_windows"), ["tenant_id", "principal_id", "resource", "window", "start_us"]
+        )
+
+
+def _set_policies() -> None:
+    op.create_table(
+        "policies",
+        sa.Column("tenant_id", sa.Text(), nullable=False),
+        sa.Column("principal_id", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("max_queued_jobs", sa.Integer(), nullable=True),
+        sa.Column("max_running_jobs", sa.Integer(), nullable=True),
+        sa.Column("max_circuits", sa.Integer(), nullable=True),
+        sa.Column("max_body_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("submissions_per_minute", sa.Integer(), nullable=True),
+        sa.Column("burst", sa.Integer(), nullable=True),
+        sa.Column("lanes", sa.JSON(), nullable=True),
+        sa.Column("isolation", sa.JSON(), nullable=True),
+        sa.Column("slices", sa.JSON(), nullable=True),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_policies_tenant_id")),
+        sa.PrimaryKeyConstraint("tenant_id", "principal_id", name=op.f("pk_policies")),
+    )
+    op.create_table(
+        "rate_limits",
+        sa.Column("tenant_id", sa.Text(), nullable=False),
+        sa.Column("principal_id", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("arrival_at_us", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_rate_limits_tenant_id")),
+        sa.PrimaryKeyConstraint("tenant_id", "principal_id", name=op.f("pk_rate_limits")),
+    )
+
+
+def _keep_audit() -> None:
+    op.create_table(
+        "audit_log",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("at_us", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("tenant_id", sa.Text(), nullable=True),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("facts", sa.JSON(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=True),
+        sa.Column("seal", sa.Text(), nullable=True),
+        sa.CheckConstraint("(number IS NULL) = (seal IS NULL)", name=op.f("ck_audit_log_sealed_whole")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_log")),
+        sa.UniqueConstraint("number", name=op.f("uq_audit_log_number")),
+    )
+    unsealed = sa.text("number IS NULL")
+    op.create_index("ix_audit_log_unsealed", "audit_log", ["id"], sqlite_where=unsealed, postgresql_where=unsealed)
+    op.create_index("ix_audit_log_tenant", "audit_log", ["tenant_id", "at_us"])
+
+
+def _write_invoices() -> None:
+    op.create_table(
+        "invoices",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("tenant_id", sa.Text(), nullable=False),
+        sa.Column("month", sa.Text(), nullable=False),
+        sa.Column("issued_at_us", sa.BigInteger(), nullable=False),
+        sa.Column("charged_micro", sa.BigInteger(), nullable=False),
+        sa.Column("allowance_micro", sa.BigInteger(), nullable=False),
+        sa.Column("total_micro", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_invoices_tenant_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_invoices")),
+        sa.UniqueConstraint("id", "tenant_id", name=op.f("uq_invoices_id_tenant_id")),
+        sa.UniqueConstraint("tenant_id", "month", name=op.f("uq_invoices_tenant_id_month")),
+    )
+    op.create_table(
+        "invoice_lines",
+        sa.Column("invoice_id", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("tenant_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=True),
+        sa.Column("lane", sa.Text(), nullable=True),
+        sa.Column("price_book", sa.Text(), nullable=True),
+        sa.Column("records", sa.Integer(), nullable=False),
+        sa.Column("shots", sa.BigInteger(), nullable=False),
+        sa.Column("device_us", sa.BigInteger(), nullable=False),
+        sa.Column("amount_micro", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["invoice_id", "tenant_id"],
+            ["invoices.id", "invoices.tenant_id"],
+            name=op.f("fk_invoice_lines_invoice_id_tenant_id"),
+        ),
+        sa.PrimaryKeyConstraint("invoice_id", "number", name=op.f("pk_invoice_lines")),
+    )
