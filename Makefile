@@ -72,7 +72,7 @@ devices: $(INSTALLED)  ## Redraw the catalogue's devices for docs/reference/devi
 
 .PHONY: bench
 bench: $(INSTALLED)  ## Print the figures that docs/benchmarks.md describes.
-	for name in imports latency throughput physics scheduling; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json; done
+	for name in imports latency throughput physics scheduling load; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json; done
 
 # The lock has hashes but no index addresses, so it installs from any index. uv is needed only here, and is installed
 # separately (pipx install uv). After a change of the dependencies in pyproject.toml: make lock install test.

@@ -9,17 +9,26 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from qpu_backend.config import DeviceSection
+from qpu_backend.domain.logins import LoginPolicy
+from qpu_backend.domain.quotes import quote_key
+from qpu_backend.domain.rates import Rate
 from qpu_backend.domain.sessions import SessionPolicy
 from qpu_backend.domain.tenancy import PrincipalId, Role, SystemScope, TenantId, TenantScope
+from qpu_backend.engines.cluster import ClusterExecutor
+from qpu_backend.engines.cluster_address import LOCAL, ClusterAddress
 from qpu_backend.engines.compiling_pool import CompilingPool
 from qpu_backend.engines.decoded import DecodingLimits
 from qpu_backend.engines.decoding_pool import DecodingPool
 from qpu_backend.engines.executors import local_executor
+from qpu_backend.engines.on_demand import OnDemandExecutor
 from qpu_backend.http.auth import Authenticator
 from qpu_backend.http.door import Door
 from qpu_backend.pipeline.administration import Administration
 from qpu_backend.pipeline.admission import Admission
 from qpu_backend.pipeline.analysis import REMEMBERED_BYTES, Analyst
+from qpu_backend.pipeline.attempts import Attempts
+from qpu_backend.pipeline.audit_heads import HeadFile
+from qpu_backend.pipeline.auditing import Auditor, Sealer
 from qpu_backend.pipeline.bookings import Bookings
 from qpu_backend.pipeline.calibration import Calibration
 from qpu_backend.pipeline.cancellation import Cancellation
@@ -28,22 +37,33 @@ from qpu_backend.pipeline.deferred import Recompiler
 from qpu_backend.pipeline.dispatch import Dispatcher
 from qpu_backend.pipeline.execution import Execution
 from qpu_backend.pipeline.fleet import Fleet
+from qpu_backend.pipeline.heralds import herald_of
+from qpu_backend.pipeline.invoicing import Invoicing
 from qpu_backend.pipeline.lease import DeviceLease
+from qpu_backend.pipeline.logins import Logins
 from qpu_backend.pipeline.notices import NoticeBoard
 from qpu_backend.pipeline.plans import Plans
 from qpu_backend.pipeline.predicting import Predictor
+from qpu_backend.pipeline.price_books import PriceBooks
+from qpu_backend.pipeline.pricing import Pricing
+from qpu_backend.pipeline.principals import Principals
 from qpu_backend.pipeline.profiling import Profiler
+from qpu_backend.pipeline.quoting import Quoting
 from qpu_backend.pipeline.recent import Recent
+from qpu_backend.pipeline.reconciling import Reconciling
 from qpu_backend.pipeline.recovery import Retrier
+from qpu_backend.pipeline.refusals import Refusals
 from qpu_backend.pipeline.replays import Replays
+from qpu_backend.pipeline.retention import Archivist
 from qpu_backend.pipeline.sessions import Sessions
 from qpu_backend.pipeline.settlement import Settler
 from qpu_backend.policies import lane, model_of, publish
-from qpu_backend.service import Service
+from qpu_backend.service import EVERYTHING, Roles, Service
 from qpu_backend.stores import devices
 from qpu_backend.stores.database import Database
 from qpu_backend.stores.ids import new_id
 from qpu_backend.stores.migrations.history import migrate
+from qpu_backend.telemetry.logs import logger
 from qpu_backend.telemetry.metrics import Metrics
 from qpu_sdk.wire.models import QPY_VERSION_READ
 
@@ -78,6 +98,11 @@ def read_drift_secret(config: ServiceConfig) -> bytes:
     return _secret(config.drift_seed_file) if config.drift_seed is None else config.drift_seed.encode()
 
 
+def read_audit_key(config: ServiceConfig) -> bytes:
+    """The secret that seals the audit log; made once as the pepper is, and never in the database."""
+    return _secret(config.audit_key_file)
+
+
 def _secret(file: Path) -> bytes:
     """32 random bytes, the same ones for every process that ever asks."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -93,7 +118,12 @@ def _secret(file: Path) -> bytes:
 
 
 def build(
-    config: ServiceConfig, *, durable: bool = True, clock: WallClock | None = None, executor: Executor | None = None
+    config: ServiceConfig,
+    *,
+    durable: bool = True,
+    clock: WallClock | None = None,
+    executor: Executor | None = None,
+    roles: Roles = EVERYTHING,
 ) -> Service:
     """Put a service together. Nothing runs before :meth:`Service.start`.
 
@@ -101,16 +131,23 @@ def build(
         config: what the operator set.
         durable: whether a committed transaction survives a power cut.
         clock: where wall time comes from; the machine's by default.
-        executor: where circuits are simulated; by default worker processes on this machine. The service shuts it down.
+        executor: where circuits are simulated; by default what the configuration says. The service shuts it down.
+        roles: what of the service this process does; by default all of it.
+
+    Raises:
+        ClusterRefused: it is to be simulated on a cluster that cannot be used as things are set up here.
     """
-    clock = clock or SystemClock()
+    metrics = Metrics()
+    clock = clock or SystemClock(stepped_back=metrics.clock_steps_back.inc)
     database = open_database(config, durable=durable)
+    database.observe_trouble(lambda trouble: metrics.database_trouble.labels(kind=trouble.code).inc())
     pepper = read_pepper(config)
     models = {name: model_of(name, section) for name, section in config.devices.items()}
     publish(database, SYSTEM, config, {name: (model, snapshot) for name, (model, _, snapshot) in models.items()}, clock)
 
     limits = config.limits.published()
-    notices, metrics = NoticeBoard(), Metrics()
+    leases = {name: DeviceLease(database, SYSTEM, name, metrics) for name in roles.working_on(config.devices)}
+    notices = NoticeBoard(lambda device_id: leases[device_id].sure_epoch if device_id in leases else None)
     fleet = _fleet(config, {name: (model, policy) for name, (model, policy, _) in models.items()})
     decoding_limits = DecodingLimits(
         max_inflated_bytes=4 * limits.max_body_bytes,
@@ -119,11 +156,11 @@ def build(
         max_clbits=limits.max_clbits,
         max_operations=limits.max_operations,
     )
-    decoding = DecodingPool(config.decoders, decoding_limits)
+    decoding = DecodingPool(config.decoders, decoding_limits, started=roles.answers)
     compiling = CompilingPool(config.decoders, decoding_limits)
     recent_programs: Recent[str, Program] = Recent(REMEMBERED_BYTES)
-    executor = executor or local_executor(config.workers)
-    execution = Execution(executor, config.workers)
+    executor = executor or (_executor(config) if leases else OnDemandExecutor(lambda: _executor(config)))
+    execution = Execution(executor, config.workers, refused=metrics.workers_refused.inc)
     profiler = Profiler(executor, config.workers)
     dispatchers: dict[str, Dispatcher] = {}
     retrier = Retrier(database, SYSTEM, clock, notices, dispatchers)
@@ -148,13 +185,13 @@ def build(
             max_length_us=round(1e6 * config.sessions.max_length_s),
         ),
     )
-    for name in config.devices:
+    for name, lease in leases.items():
         dispatchers[name] = Dispatcher(
             database=database,
             scope=SYSTEM,
             device_id=name,
             fleet=fleet,
-            lease=DeviceLease(database, SYSTEM, name, metrics),
+            lease=lease,
             run=lambda batch: execution.submit(batch, settler.take),
             clock=clock,
             notices=notices,
@@ -166,25 +203,56 @@ def build(
             sessions=sessions,
         )
     analyst = Analyst(decoding, compiling, limits, recent_programs)
+    pricing = Pricing(quote_key(pepper))
+    lanes = {name: lane(name, section) for name, section in config.lanes.items()}
+    attempts = Attempts(Rate(config.limits.attempts_per_minute, config.limits.attempts_burst))
+    admission = Admission(
+        database=database,
+        fleet=fleet,
+        analyst=analyst,
+        attempts=attempts,
+        limits=limits,
+        lanes=lanes,
+        pricing=pricing,
+        system=SYSTEM,
+        clock=clock,
+        notices=notices,
+        metrics=metrics,
+    )
+    quoting = Quoting(
+        database=database,
+        admission=admission,
+        pricing=pricing,
+        system=SYSTEM,
+        clock=clock,
+        life_us=round(1e6 * config.quotes.life_s),
+    )
+    refusals = Refusals()
+    administration = Administration(database, SYSTEM, pepper, clock)
+    calibration, bookings = Calibration(database, SYSTEM, fleet, clock), Bookings(database, SYSTEM, fleet, clock)
     door = Door(
         database=database,
         fleet=fleet,
-        admission=Admission(
-            database=database,
-            fleet=fleet,
-            analyst=analyst,
-            limits=limits,
-            lanes={name: lane(name, section) for name, section in config.lanes.items()},
-            system=SYSTEM,
-            clock=clock,
-            notices=notices,
-            metrics=metrics,
-        ),
+        admission=admission,
+        quoting=quoting,
+        price_books=PriceBooks(database, SYSTEM, clock, lanes),
         cancellation=Cancellation(database, SYSTEM, notices, clock),
         replays=Replays(database, executor, at_once=max(1, config.workers // 2)),
-        predictor=Predictor(database, fleet, analyst),
+        predictor=Predictor(database, fleet, analyst, attempts, clock),
         sessions=sessions,
-        authenticator=Authenticator(database, clock, pepper),
+        invoicing=Invoicing(database, SYSTEM, clock),
+        reconciling=Reconciling(database, SYSTEM, clock, metrics),
+        administration=administration,
+        calibration=calibration,
+        bookings=bookings,
+        principals=Principals(
+            database,
+            SYSTEM,
+            pepper,
+            clock,
+            administrators_have_tokens=config.oidc is not None and Role.TENANT_ADMIN in config.oidc.roles,
+        ),
+        authenticator=_authenticator(config, database, clock, pepper, refusals),
         notices=notices,
         clock=clock,
         limits=limits,
@@ -196,9 +264,9 @@ def build(
     )
     return Service(
         database=database,
-        administration=Administration(database, SYSTEM, pepper, clock),
-        calibration=Calibration(database, SYSTEM, fleet, clock),
-        bookings=Bookings(database, SYSTEM, fleet, clock),
+        administration=administration,
+        calibration=calibration,
+        bookings=bookings,
         door=door,
         settler=settler,
         dispatchers=dispatchers,
@@ -206,7 +274,46 @@ def build(
         compiling=compiling,
         executor=executor,
         retrier=retrier,
+        sealer=open_sealer(config, database, clock=clock, refusals=refusals, durable=durable),
+        archivist=open_archivist(config, database, clock=clock),
+        herald=herald_of(database, SYSTEM, notices, metrics),
+        roles=roles,
     )
+
+
+def _authenticator(
+    config: ServiceConfig, database: Database, clock: WallClock, pepper: bytes, refusals: Refusals
+) -> Authenticator:
+    """The door for API keys, and for tokens where an issuer is configured; only then is anything of it loaded."""
+    if config.oidc is None:
+        return Authenticator(database, clock, pepper, refusals=refusals)
+    from qpu_backend.http.oidc import Issuer, IssuerSettings  # noqa: PLC0415 - and cryptography with it
+
+    section = config.oidc
+    settings = IssuerSettings(
+        issuer=section.issuer,
+        audience=section.audience,
+        jwks_url=section.jwks_url,
+        algorithms=frozenset(section.algorithms),
+        leeway_s=section.leeway_s,
+        keys_live_s=section.keys_live_s,
+        refetch_s=section.refetch_s,
+    )
+    policy = LoginPolicy(section.tenant_claim, section.role_claim, section.roles, section.create_principals)
+    logins = Logins(database, SYSTEM, clock, policy)
+    return Authenticator(database, clock, pepper, refusals=refusals, issuer=Issuer(settings), logins=logins)
+
+
+def _executor(config: ServiceConfig) -> Executor:
+    """Worker processes on this machine, or a cluster."""
+    if config.executor == LOCAL:
+        return local_executor(config.workers)
+    log = logger("cluster")
+
+    def tell(event: str, **facts: object) -> None:
+        (log.info if event == "cluster_connected" else log.warning)(event, **facts)
+
+    return ClusterExecutor(ClusterAddress.parse(config.executor), tell=tell)
 
 
 def open_calibration(config: ServiceConfig, database: Database, device_id: str) -> Calibration:
@@ -217,6 +324,36 @@ def open_calibration(config: ServiceConfig, database: Database, device_id: str) 
 def open_bookings(config: ServiceConfig, database: Database, device_id: str | None = None) -> Bookings:
     """For a command beside a service or without one: the devices with the options it was last started with."""
     return Bookings(database, SYSTEM, _fleet_as_started(config, database, device_id), SystemClock())
+
+
+def open_auditor(config: ServiceConfig, database: Database) -> Auditor:
+    """For a command beside a service or without one: reads and verifies the audit log."""
+    return Auditor(database, SYSTEM, read_audit_key(config), SystemClock())
+
+
+def open_sealer(
+    config: ServiceConfig,
+    database: Database,
+    *,
+    clock: WallClock | None = None,
+    refusals: Refusals | None = None,
+    durable: bool = True,
+) -> Sealer:
+    """What seals the audit log of a service; it seals by itself once it is started."""
+    heads = HeadFile(config.audit_heads_file, durable=durable)
+    return Sealer(database, SYSTEM, read_audit_key(config), heads, clock or SystemClock(), refusals)
+
+
+def open_archivist(config: ServiceConfig, database: Database, *, clock: WallClock | None = None) -> Archivist:
+    """What archives the ended jobs of a service; it does so by itself once it is started."""
+    return Archivist(
+        database,
+        SYSTEM,
+        clock or SystemClock(),
+        config.retention.rule(),
+        config.archive_folder,
+        at_once=config.retention.at_once,
+    )
 
 
 def open_plans(config: ServiceConfig, database: Database) -> Plans:

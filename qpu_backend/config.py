@@ -10,9 +10,16 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from qpu_backend.domain.backends import SLICE_NAME
+from qpu_backend.domain.retention import Retention
 from qpu_backend.domain.slices import RESERVED_NAMES
+from qpu_backend.domain.tenancy import Role
 from qpu_backend.domain.views import MAX_LOSS
-from qpu_sdk.wire.models import Limits
+from qpu_backend.engines.cluster_address import LOCAL, ClusterAddress
+from qpu_backend.http.addresses import checked_address
+from qpu_sdk.wire.models import MAX_INTEGER, Limits, SmallText
+from qpu_sdk.wire.prices import Percent, Rate
+
+SignatureAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
 
 class _Section(BaseModel):
@@ -141,7 +148,13 @@ class SessionsSection(_Section):
 
 
 class LimitsSection(_Section):
-    """What one submission may ask for. Published at ``GET /version`` and checked on both sides."""
+    """What one submission may ask for. Published at ``GET /version`` and checked on both sides, but for the rates.
+
+    Attributes:
+        attempts_per_minute: jobs, quotes and predictions of one principal, refused ones included; of one whose
+            submissions are limited, ten for each submission.
+        attempts_burst: of them at once.
+    """
 
     max_body_bytes: int = 16 * 1024 * 1024
     max_circuits: int = 300
@@ -153,20 +166,112 @@ class LimitsSection(_Section):
     max_simulated_qubits: int = 20
     max_simulation_s: float = 60.0
     max_result_bytes: int = 256 * 1024 * 1024
+    attempts_per_minute: int = Field(default=3_000, ge=1, le=1_000_000)
+    attempts_burst: int = Field(default=2_000, ge=1, le=1_000_000)
 
     def published(self) -> Limits:
         """The document clients read."""
-        return Limits.model_validate(self.model_dump())
+        return Limits.model_validate(self.model_dump(exclude={"attempts_per_minute", "attempts_burst"}))
 
 
 class PriceSection(_Section):
-    """The price book in force, in micro-credits."""
+    """The first price book, in micro-credits; later ones are published (``qpu price publish``), and none ever changes.
 
-    name: str = "2026-01"
-    per_shot_micro: int = Field(default=10, ge=0)
-    per_device_second_micro: int = Field(default=100_000, ge=0)
-    per_qubit_second_micro: int = Field(default=20_000, ge=0)
-    minimum_micro: int = Field(default=1_000, ge=0)
+    Attributes:
+        lane_percent: what a lane multiplies by, in percent; 100 for one that is not named.
+        free_micro_per_month: of what a tenant is charged in a month, given back on its invoice.
+    """
+
+    name: SmallText = "2026-01"
+    per_shot_micro: Rate = 10
+    per_device_second_micro: Rate = 100_000
+    per_qubit_second_micro: Rate = 20_000
+    minimum_micro: Rate = 1_000
+    lane_percent: dict[str, Percent] = {}
+    free_micro_per_month: int = Field(default=0, ge=0, le=MAX_INTEGER)
+
+
+class OidcSection(_Section):
+    """An OpenID Connect issuer whose bearer tokens let in, beside API keys.
+
+    Attributes:
+        issuer: its address, exactly as in the tokens' ``iss``; https (plain http on loopback only).
+        audience: what the tokens' ``aud`` must be or contain.
+        jwks_url: where its keys are; by default what ``<issuer>/.well-known/openid-configuration`` says.
+        algorithms: of signatures that are accepted; never a shared secret, never none.
+        tenant_claim: the claim with the tenant's name; the tenant must exist.
+        role_claim: the claim with the role. Without one a principal is made a member and keeps the role it has here.
+        roles: with which a principal may come in by a token.
+        create_principals: whether the first login of a subject makes its principal.
+        leeway_s: how far clocks may differ.
+        keys_live_s: how long the issuer's keys are believed without asking again.
+        refetch_s: how often the issuer is asked at most.
+    """
+
+    issuer: str
+    audience: str = Field(min_length=1)
+    jwks_url: str | None = None
+    algorithms: tuple[SignatureAlgorithm, ...] = Field(default=("RS256", "ES256"), min_length=1)
+    tenant_claim: str = Field(default="tenant", min_length=1)
+    role_claim: str | None = Field(default=None, min_length=1)
+    roles: frozenset[Role] = Field(default=frozenset({Role.MEMBER, Role.TENANT_ADMIN}), min_length=1)
+    create_principals: bool = True
+    leeway_s: float = Field(default=30.0, ge=0, le=60)
+    keys_live_s: float = Field(default=300.0, ge=1, le=3600)
+    refetch_s: float = Field(default=10.0, ge=1, le=300)
+
+    @field_validator("issuer", "jwks_url")
+    @classmethod
+    def _safe(cls, value: str | None) -> str | None:
+        return None if value is None else checked_address(value)
+
+
+class QuotesSection(_Section):
+    """Promised prices.
+
+    Attributes:
+        life_s: how long one holds, wall time.
+    """
+
+    life_s: float = Field(default=900.0, gt=0, le=30 * 86_400)
+
+
+class AuditSection(_Section):
+    """The audit log's seals.
+
+    Attributes:
+        heads: file of the signed heads; by default ``audit_heads`` in ``data``. Best where nobody of the database can
+            write.
+        key: file of the key that seals; by default ``audit_key`` in ``data``, made at the first start. Every process on
+            one database needs the same.
+    """
+
+    heads: Path | None = None
+    key: Path | None = None
+
+
+class RetentionSection(_Section):
+    """How long what belongs to ended jobs stays in the database; wall time, from a job's end.
+
+    Attributes:
+        results_days: results, programs and execution records; for ever where nothing is said.
+        records_days: execution records, which only replays need; with the results where nothing is said.
+        archive: folder of the archive files; ``archive`` in ``data`` by default.
+        at_once: jobs in one transaction.
+    """
+
+    results_days: float | None = Field(default=None, ge=0, le=36_500)
+    records_days: float | None = Field(default=None, ge=0, le=36_500)
+    archive: Path | None = None
+    at_once: int = Field(default=20, ge=1, le=1000)
+
+    def rule(self) -> Retention:
+        """The rule, in µs."""
+        return Retention(_days_us(self.results_days), _days_us(self.records_days))
+
+
+def _days_us(days: float | None) -> int | None:
+    return None if days is None else round(days * 86_400e6)
 
 
 _LANES = {
@@ -183,7 +288,9 @@ class ServiceConfig(_Section):
     Attributes:
         data: folder of the service: database (if SQLite), key pepper, batch log.
         database: SQLAlchemy URL; by default ``qpu.sqlite`` in ``data``.
-        workers: simulation processes.
+        workers: simulation processes; with a cluster, how many of them a batch is shared out to.
+        executor: where circuits are simulated: ``local``, or a Dask scheduler as ``dask://host:port`` on this machine
+            or ``dask+tls://host:port`` anywhere.
         decoders: processes that decode client bytes.
         max_inflight: batches of one device that may be simulated at the same time.
         heartbeat_s: how often a silent event stream says that it is alive.
@@ -199,6 +306,7 @@ class ServiceConfig(_Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8127, ge=0, le=65535)
     workers: int = Field(default=2, ge=1, le=256)
+    executor: str = LOCAL
     decoders: int = Field(default=2, ge=1, le=64)
     max_inflight: int = Field(default=2, ge=1, le=16)
     heartbeat_s: float = Field(default=15.0, ge=1, le=40)  # clients give a silent stream up after 45 s
@@ -209,6 +317,17 @@ class ServiceConfig(_Section):
     sessions: SessionsSection = SessionsSection()
     limits: LimitsSection = LimitsSection()
     prices: PriceSection = PriceSection()
+    quotes: QuotesSection = QuotesSection()
+    audit: AuditSection = AuditSection()
+    retention: RetentionSection = RetentionSection()
+    oidc: OidcSection | None = None
+
+    @field_validator("executor")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        if value != LOCAL:
+            ClusterAddress.parse(value)
+        return value
 
     @field_validator("lanes")
     @classmethod
@@ -216,6 +335,12 @@ class ServiceConfig(_Section):
         if "standard" not in value:
             raise ValueError("a lane 'standard' is needed: jobs go there that ask for none")
         return value
+
+    @model_validator(mode="after")
+    def _prices_lanes(self) -> Self:
+        if unknown := sorted(self.prices.lane_percent.keys() - self.lanes.keys()):
+            raise ValueError(f"prices.lane_percent: there is no lane {unknown[0]!r}")
+        return self
 
     @property
     def database_url(self) -> str:
@@ -226,11 +351,23 @@ class ServiceConfig(_Section):
         return self.data / "pepper"
 
     @property
+    def audit_key_file(self) -> Path:
+        return self.audit.key or self.data / "audit_key"
+
+    @property
+    def audit_heads_file(self) -> Path:
+        return self.audit.heads or self.data / "audit_heads"
+
+    @property
+    def archive_folder(self) -> Path:
+        return self.retention.archive or self.data / "archive"
+
+    @property
     def drift_seed_file(self) -> Path:
         return self.data / "drift_seed"
 
 
-_ENVIRONMENT = ("data", "database", "host", "port", "workers", "decoders", "log_level")
+_ENVIRONMENT = ("data", "database", "host", "port", "workers", "executor", "decoders", "log_level")
 
 
 def default_data_folder() -> Path:

@@ -22,6 +22,7 @@ from qpu_backend.bootstrap import build
 from qpu_backend.config import DeviceSection, load_config
 from qpu_backend.domain.quota import Resource, Window
 from qpu_backend.domain.tenancy import Role
+from qpu_backend.service import Roles
 from qpu_backend.serving import HttpServer, ServerThread
 from qpu_backend.telemetry.logs import configure_logs
 
@@ -106,7 +107,7 @@ class EmbeddedService:
                 if devices is None
                 else {name: DeviceSection(**section) for name, section in devices.items()},
             )
-            service = build(config, durable=path is not None)
+            service = build(config, durable=path is not None, roles=Roles(alone=True))
             cleanup.callback(service.stop)
             url, stop_http = _listen(service)
             cleanup.callback(stop_http)

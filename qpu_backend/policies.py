@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from qpu_backend.domain.audit import SERVICE
 from qpu_backend.domain.lanes import Lane
 from qpu_backend.domain.pricing import PriceBook
 from qpu_backend.domain.slices import Slice
@@ -12,13 +13,15 @@ from qpu_backend.engines.catalogue import read_device
 from qpu_backend.physics.device import Crosstalk
 from qpu_backend.physics.errors import InvalidDevice
 from qpu_backend.pipeline.backends import DevicePolicy
-from qpu_backend.stores import blobs, calibrations, devices, money, snapshots
+from qpu_backend.stores import audit, blobs, calibrations, devices, money, snapshots
 from qpu_sdk.wire.codec import pack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from qpu_backend.config import DeviceSection, LaneSection, ServiceConfig, SliceSection
+    from sqlalchemy import Connection
+
+    from qpu_backend.config import DeviceSection, LaneSection, PriceSection, ServiceConfig, SliceSection
     from qpu_backend.domain.tenancy import SystemScope
     from qpu_backend.physics.device import DeviceModel
     from qpu_backend.physics.snapshot import Snapshot
@@ -30,6 +33,12 @@ def lane(name: str, section: LaneSection) -> Lane:
     """A class of service."""
     promise_us = None if section.promise_s is None else round(1e6 * section.promise_s)
     return Lane(name, section.weight, promise_us, section.tenants)
+
+
+def price_book(section: PriceSection) -> PriceBook:
+    """The rates of a section."""
+    rates = section.model_dump()
+    return PriceBook.from_rates(rates.pop("name"), rates)
 
 
 def model_of(name: str, section: DeviceSection) -> tuple[DeviceModel, DevicePolicy, Snapshot]:
@@ -80,23 +89,22 @@ def publish(
     models: Mapping[str, tuple[DeviceModel, Snapshot]],
     clock: WallClock,
 ) -> None:
-    """Rows the service needs before its first request: devices, their first snapshots, the price book."""
+    """Rows the service needs before its first request: devices, their first snapshots, the first price book."""
     now_us = clock.now_us()
-    book = PriceBook(
-        id=config.prices.name,
-        per_shot_micro=config.prices.per_shot_micro,
-        per_device_second_micro=config.prices.per_device_second_micro,
-        per_qubit_second_micro=config.prices.per_qubit_second_micro,
-        minimum_micro=config.prices.minimum_micro,
-    )
+    book = price_book(config.prices)
     with database.write() as connection:
-        if money.read_price_book(connection, book.id) is None:
+        if money.current_price_book(connection, now_us) is None:  # later ones are published with a date
             money.ensure_price_book(connection, scope, book, valid_from_us=0)
+            _note(connection, scope, "price_book.published", book.id, {"valid_from_us": 0, **book.rates()}, now_us)
         for name, (_, snapshot) in models.items():
             options = config.devices[name].model_dump(mode="json")
-            row = devices.ensure_device(connection, scope, name, options)
+            devices.ensure_device(connection, scope, name, options)
+            row = devices.lock_device(connection, scope, name)  # another process may be starting too
             if row.model != options:
                 devices.set_model(connection, scope, name, options)
+            if row.model != options or row.snapshot_id is None:
+                action = "device.added" if row.snapshot_id is None else "device.configured"
+                _note(connection, scope, action, name, {"options": options}, now_us)
             if row.snapshot_id is not None:
                 continue
             (sha,) = blobs.put_blobs(connection, [pack(snapshot.to_document())])
@@ -111,3 +119,18 @@ def publish(
             )
             first = calibrations.CalibrationRow(name, row.device_time_us, 0, now_us, published.id)
             calibrations.record_calibration(connection, scope, first)
+
+
+def _note(
+    connection: Connection, scope: SystemScope, action: str, subject: str, facts: Mapping[str, object], now_us: int
+) -> None:
+    audit.append(
+        connection,
+        scope,
+        actor=SERVICE,
+        action=action,
+        subject=subject,
+        tenant_id=None,
+        facts=facts,
+        now_us=now_us,
+    )

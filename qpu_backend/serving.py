@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import uvicorn
 from typing_extensions import override
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Generator
     from pathlib import Path
+    from types import FrameType, TracebackType
 
     from qpu_backend.service import Service
 
@@ -27,7 +28,7 @@ class HttpServer(uvicorn.Server):
     """uvicorn over a service; open event streams end as soon as it is told to stop.
 
     In the main thread SIGTERM and SIGINT end :meth:`run`, which then returns: the caller still has a service to drain.
-    A second signal no longer waits for open connections.
+    A second signal no longer waits for open connections, nor the service for its batches.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class HttpServer(uvicorn.Server):
         announce: Callable[[Any], None] | None = None,
     ) -> None:
         self._announce = announce
+        self._service = service
         self._notices = service.door.notices
         super().__init__(
             uvicorn.Config(
@@ -71,6 +73,14 @@ class HttpServer(uvicorn.Server):
                 signal.signal(number, handler)
 
     @override
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal ends, the next one hurries."""
+        if self.should_exit:
+            self.force_exit = True
+            _hurry(self._service)
+        super().handle_exit(sig, frame)
+
+    @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say where: with port 0 nobody knows before."""
         await super().startup(sockets)
@@ -82,6 +92,40 @@ class HttpServer(uvicorn.Server):
         """End event streams, then close connections."""
         self._notices.close()
         await super().shutdown(sockets)
+
+
+class Told:
+    """SIGTERM and SIGINT while the block lasts: the first says that the process is to end, the next one that soon.
+
+    For the main thread. What the block ends with is draining the service.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._told = threading.Event()
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._handle) for number in _ENDING}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def wait(self) -> None:
+        """Until the first signal."""
+        self._told.wait()
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if self._told.is_set() or self._service.stopping:
+            _hurry(self._service)
+        self._told.set()
+
+
+def _hurry(service: Service) -> None:
+    threading.Thread(target=service.hurry, name="hurry", daemon=True).start()  # here the main thread may hold locks
 
 
 class ServerThread:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="qpu", help="Use a shared quantum processor.", no_args_is_help=True, pretty_exceptions_enable=False
 )
+usage_app = typer.Typer(help="What you used, and what your quotas leave.")
+app.add_typer(usage_app, name="usage", invoke_without_command=True)
 _out = Console()
 
 Profile = Annotated[str, typer.Option(help="Profile of qpu login.")]
@@ -151,9 +153,11 @@ def job(
             _print_counts(found)
 
 
-@app.command()
-def usage(profile: Profile = "default") -> None:
+@usage_app.callback(invoke_without_command=True)
+def usage(context: typer.Context, profile: Profile = "default") -> None:
     """Show what you used, and what your quotas leave."""
+    if context.invoked_subcommand is not None:
+        return
     with QPUProvider(profile=profile) as provider:
         report = provider.usage()
     _out.print(
@@ -161,7 +165,10 @@ def usage(profile: Profile = "default") -> None:
         f"{report.device_us / 1e6:.3f} s on devices, {report.price_micro / 1e6:.6f} credits; "
         f"balance {report.balance_micro / 1e6:.6f}"
     )
-    rows = [(str(q.resource), str(q.window), q.limit, q.reserved, q.spent, q.free) for q in report.quotas]
+    rows = [
+        (q.resource + (" (your own)" if q.principal else ""), q.window, q.limit, q.reserved, q.spent, q.free)
+        for q in report.quotas
+    ]
     _table(("quota", "per", "limit", "reserved", "spent", "free"), rows)
 
 

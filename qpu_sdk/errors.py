@@ -24,17 +24,22 @@
     │   ├── QuotaExceededError          "quota_exceeded"
     │   ├── QueueFullError              "queue_full"                                                     retryable
     │   ├── LaneRefusedError            "lane_refused"
+    │   ├── IsolationRefusedError       "isolation_refused"
+    │   ├── SliceRefusedError           "slice_refused"
     │   ├── PromiseRefusedError         "promise_refused"
     │   ├── SessionClosedError          "session_closed"
     │   ├── SessionShareExceededError   "session_share_exceeded"
-    │   ├── RateLimitedError            a proxy before the service said 429                              retryable
+    │   ├── RateLimitedError            "rate_limited", or a proxy before the service said 429           retryable
     │   ├── CostCapExceededError        "cost_cap_exceeded"
+    │   ├── QuoteRefusedError           "quote_expired", "quote_mismatch", "quote_invalid"
+    │   ├── MonthNotOverError           "month_not_over"
     │   └── CalibrationDriftedError     "calibration_drifted"
     └── QPUJobError                     also JobError
         ├── JobNotDoneError             "job_not_done"
         ├── ReplayNotDoneError          "replay_not_done"
         ├── JobFailedError              "job_failed"
         ├── JobCancelledError           "job_cancelled"
+        ├── ResultArchivedError         "result_archived"
         ├── IllegalTransitionError      "illegal_transition": the job is in no state for this
         └── QPUJobTimeoutError          the wait ended, the job goes on; also JobTimeoutError
 
@@ -197,7 +202,7 @@ class RefusedError(QPUError):
 
 
 class QuotaExceededError(RefusedError):
-    """The tenant's quota does not cover the job."""
+    """The quota of the tenant, or of the principal, does not cover the job."""
 
     code = "quota_exceeded"
 
@@ -213,6 +218,18 @@ class LaneRefusedError(RefusedError):
     """There is no lane of that name that the tenant may use."""
 
     code = "lane_refused"
+
+
+class IsolationRefusedError(RefusedError):
+    """The policy of the tenant, or of the principal, does not leave this class of isolation open."""
+
+    code = "isolation_refused"
+
+
+class SliceRefusedError(RefusedError):
+    """The tenant has the slice, but its policy does not leave it open to this principal."""
+
+    code = "slice_refused"
 
 
 class PromiseRefusedError(RefusedError):
@@ -234,7 +251,7 @@ class SessionShareExceededError(RefusedError):
 
 
 class RateLimitedError(RefusedError):
-    """Too many requests in too short a time, says something between here and the service."""
+    """Submissions come faster than they may, says the service or something between here and it."""
 
     code = "rate_limited"
     retryable = True
@@ -244,6 +261,12 @@ class CostCapExceededError(RefusedError):
     """The job costs more than ``max_cost_micro``."""
 
     code = "cost_cap_exceeded"
+
+
+class QuoteRefusedError(RefusedError):
+    """The quote has expired, or is for another job, or is none of this tenant's: ``code`` says which."""
+
+    code = "quote_expired"
 
 
 class CalibrationDriftedError(RefusedError):
@@ -284,6 +307,18 @@ class JobCancelledError(QPUJobError):
     code = "job_cancelled"
 
 
+class ResultArchivedError(QPUJobError):
+    """The service keeps results for a limited time, and this one's is over."""
+
+    code = "result_archived"
+
+
+class MonthNotOverError(RefusedError):
+    """The invoices of a month are asked for before it has ended."""
+
+    code = "month_not_over"
+
+
 class IllegalTransitionError(QPUJobError):
     """The job is in no state for this."""
 
@@ -314,21 +349,33 @@ _NAMED_BY_CODE: tuple[type[QPUError], ...] = (
     IdempotencyConflictError,
     QuotaExceededError,
     QueueFullError,
+    RateLimitedError,
     LaneRefusedError,
+    IsolationRefusedError,
+    SliceRefusedError,
     PromiseRefusedError,
     SessionClosedError,
     SessionShareExceededError,
     CostCapExceededError,
+    QuoteRefusedError,
     CalibrationDriftedError,
     JobNotDoneError,
     ReplayNotDoneError,
     JobFailedError,
     JobCancelledError,
+    ResultArchivedError,
     IllegalTransitionError,
+    MonthNotOverError,
 )
 EXCEPTION_OF_CODE: dict[str, type[QPUError]] = {
     **{error.code: error for error in _NAMED_BY_CODE},
     "method_not_allowed": ProtocolError,
+    "quote_mismatch": QuoteRefusedError,
+    "quote_invalid": QuoteRefusedError,
+    "role_refused": ForbiddenError,
+    "name_taken": InvalidRequestError,
+    "lock_out": RefusedError,
+    "key_ended": RefusedError,
 }
 """Every code a problem document may carry → the exception it becomes."""
 

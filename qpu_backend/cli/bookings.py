@@ -11,6 +11,7 @@ from rich.markup import escape
 from qpu_backend.cli.devices import device_app
 from qpu_backend.cli.opening import ConfigFile, DatabaseUrl, DataFolder, bookings, console, device_time
 from qpu_backend.config import load_config
+from qpu_backend.domain.audit import CLI
 
 if TYPE_CHECKING:
     from qpu_backend.stores.bookings import BookingRow
@@ -50,7 +51,7 @@ def book_device(
 ) -> None:
     """Book a window of device time for a tenant; while it has nothing to run, short jobs of others do."""
     with bookings(load_config(config, data=data, database=database), device) as office:
-        row = office.book(device, in_us=_us(in_s), for_us=_us(for_s), tenant_name=tenant, note=note)
+        row = office.book(device, in_us=_us(in_s), for_us=_us(for_s), tenant_name=tenant, note=note, actor=CLI)
     console.print(f"{row.id}: {device} is booked for {tenant}, {_span(row)}")
 
 
@@ -66,7 +67,7 @@ def maintain_device(
 ) -> None:
     """Keep a window of device time free of everybody's jobs; what runs ends before, submissions go on."""
     with bookings(load_config(config, data=data, database=database), device) as office:
-        row = office.book(device, in_us=_us(in_s), for_us=_us(for_s), note=note)
+        row = office.book(device, in_us=_us(in_s), for_us=_us(for_s), note=note, actor=CLI)
     console.print(f"{row.id}: {device} is under maintenance, {_span(row)}")
 
 
@@ -94,7 +95,7 @@ def unbook_device(
 ) -> None:
     """Give a window back, also one that has begun."""
     with bookings(load_config(config, data=data, database=database)) as office:
-        row = office.cancel(booking)
+        row = office.cancel(booking, actor=CLI)
     console.print(f"{booking} is cancelled; {row.device_id} is free {_span(row)}")
 
 

@@ -20,6 +20,7 @@ from qpu_backend.cli.opening import (
     when,
 )
 from qpu_backend.config import load_config
+from qpu_backend.domain.audit import CLI
 from qpu_backend.physics.circuit import Op
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def pause_device(
 ) -> None:
     """Start no further batch on a device; what runs ends, submissions go on."""
     with administration(load_config(config, data=data, database=database)) as office:
-        office.set_operational(device, operational=False, status_msg=why)
+        office.set_operational(device, operational=False, status_msg=why, actor=CLI)
     console.print(f"{device} is paused")
 
 
@@ -69,7 +70,7 @@ def resume_device(
 ) -> None:
     """Serve a device's queue again."""
     with administration(load_config(config, data=data, database=database)) as office:
-        office.set_operational(device, operational=True, status_msg="active")
+        office.set_operational(device, operational=True, status_msg="active", actor=CLI)
     console.print(f"{device} is served again")
 
 
@@ -79,7 +80,7 @@ def calibrate_device(
 ) -> None:
     """Measure a device and publish the snapshot. Takes minutes of device time; a running service goes on meanwhile."""
     with calibration(load_config(config, data=data, database=database), device) as bench:
-        attempt = bench.calibrate(device)
+        attempt = bench.calibrate(device, actor=CLI)
     then = device_time(attempt.row.device_time_us)
     if attempt.after is None:
         console.print(f"[red]calibration of {device} failed at device time {then}: {attempt.row.failure}[/]")
@@ -122,7 +123,7 @@ def passdevice_time(
 ) -> None:
     """Let a device idle: its clock moves on, it drifts, and its calibration ages. There is no way back."""
     with calibration(load_config(config, data=data, database=database), device) as bench:
-        now_us = bench.pass_time(device, round(3.6e9 * hours))
+        now_us = bench.pass_time(device, round(3.6e9 * hours), actor=CLI)
     console.print(f"{device} is at device time {device_time(now_us)}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -10,17 +10,31 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.console import Console
 
-from qpu_backend.bootstrap import SYSTEM, open_bookings, open_calibration, open_database, open_plans, read_pepper
+from qpu_backend.bootstrap import (
+    SYSTEM,
+    open_auditor,
+    open_bookings,
+    open_calibration,
+    open_database,
+    open_plans,
+    open_sealer,
+    read_pepper,
+)
 from qpu_backend.domain.errors import DomainError
 from qpu_backend.pipeline.administration import Administration
 from qpu_backend.pipeline.bookings import BookingRefused
 from qpu_backend.pipeline.clocks import SystemClock
+from qpu_backend.pipeline.invoicing import Invoicing
+from qpu_backend.pipeline.principals import Principals
+from qpu_backend.pipeline.reconciling import Reconciling
 from qpu_backend.stores.errors import StoreError
+from qpu_backend.telemetry.logs import configure_logs
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from qpu_backend.config import ServiceConfig
+    from qpu_backend.pipeline.auditing import Auditor
     from qpu_backend.pipeline.bookings import Bookings
     from qpu_backend.pipeline.calibration import Calibration
     from qpu_backend.pipeline.plans import Plans
@@ -34,11 +48,19 @@ console: Final = Console()
 
 
 @contextmanager
-def opened(config: ServiceConfig) -> Generator[Database]:
-    """A database for the length of one command; storage's refusals become one red line."""
+def opened(config: ServiceConfig, *, seals: bool = True) -> Generator[Database]:
+    """A database for the length of one command; storage's refusals become one red line.
+
+    Args:
+        config: where the service is.
+        seals: whether what the command leaves in the audit log is sealed when it ends, service or no service.
+    """
     database = open_database(config)
     try:
         yield database
+        if seals:
+            with suppress(StoreError, OSError):  # done is done: a service seals it, or the next command
+                open_sealer(config, database).seal()
     except (StoreError, DomainError) as error:
         console.print(f"[red]{error}[/]")
         raise typer.Exit(1) from error
@@ -58,6 +80,36 @@ def calibration(config: ServiceConfig, device: str) -> Generator[Calibration]:
     """Calibrations of one device of a service."""
     with opened(config) as database:
         yield open_calibration(config, database, device)
+
+
+@contextmanager
+def principals(config: ServiceConfig) -> Generator[Principals]:
+    """Principals and keys of a service."""
+    with opened(config) as database:
+        yield Principals(database, SYSTEM, read_pepper(config), SystemClock())
+
+
+@contextmanager
+def invoicing(config: ServiceConfig) -> Generator[Invoicing]:
+    """Invoices of a service. What comes of them, the command itself tells."""
+    configure_logs("critical")
+    with opened(config) as database:
+        yield Invoicing(database, SYSTEM, SystemClock())
+
+
+@contextmanager
+def reconciling(config: ServiceConfig) -> Generator[Reconciling]:
+    """The books of a service. What comes of them, the command itself tells."""
+    configure_logs("critical")
+    with opened(config) as database:
+        yield Reconciling(database, SYSTEM, SystemClock())
+
+
+@contextmanager
+def auditor(config: ServiceConfig) -> Generator[Auditor]:
+    """The audit log of a service, which stays as it is."""
+    with opened(config, seals=False) as database:
+        yield open_auditor(config, database)
 
 
 @contextmanager

@@ -1,37 +1,31 @@
-"""``qpu tenant …`` and ``qpu key …``."""
+"""``qpu tenant …``."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
-from qpu_backend.cli.opening import ConfigFile, DatabaseUrl, DataFolder, administration, console, when
+from qpu_backend.cli.opening import ConfigFile, DatabaseUrl, DataFolder, administration, console
 from qpu_backend.config import load_config
+from qpu_backend.domain.audit import CLI
 from qpu_backend.domain.quota import Resource, Window
-from qpu_backend.domain.tenancy import Role
+
+if TYPE_CHECKING:
+    from qpu_backend.config import ServiceConfig
 
 _TENANT_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_LONGEST_LIFE_DAYS: Final = 36_500
 
 tenant_app = typer.Typer(help="Tenants: who shares the devices.", no_args_is_help=True)
-key_app = typer.Typer(help="API keys: how a tenant's principals log in.", no_args_is_help=True)
 
 
 def _tenant_name(name: str) -> str:
     if _TENANT_NAME.fullmatch(name) is None:
         raise typer.BadParameter(f"{name!r} is no tenant's name: use 1 to 64 of the letters a-z and A-Z, digits, . _ -")
     return name
-
-
-def _life_days(days: float | None) -> float | None:
-    if days is not None and not 0 < days <= _LONGEST_LIFE_DAYS:
-        raise typer.BadParameter(f"it must be more than 0 and at most {_LONGEST_LIFE_DAYS}; leave it out for no expiry")
-    return days
 
 
 @tenant_app.command("create")
@@ -49,7 +43,7 @@ def create_tenant(
     """Make a tenant. Its first key: `qpu key create NAME`."""
     limits = _limits(shots_per_day, device_seconds_per_day, spend_micro_per_month)
     with administration(load_config(config, data=data, database=database)) as office:
-        tenant = office.create_tenant(name, weight=weight, max_queued_jobs=max_queued_jobs, limits=limits)
+        tenant = office.create_tenant(name, weight=weight, max_queued_jobs=max_queued_jobs, limits=limits, actor=CLI)
     console.print(f"tenant [bold]{tenant.name}[/] ({tenant.id}), weight {tenant.weight}")
 
 
@@ -76,57 +70,27 @@ def limit_tenant(
 ) -> None:
     """Limit what a tenant may use in a window: `qpu tenant limit alice shots day 100000`."""
     with administration(load_config(config, data=data, database=database)) as office:
-        office.set_limit(name, resource, window, None if amount < 0 else amount)
+        office.set_limit(name, resource, window, None if amount < 0 else amount, actor=CLI)
     console.print(f"{name}: {'no limit' if amount < 0 else amount} {resource.value} a {window.value}")
 
 
-@key_app.command("create")
-def create_key(
-    tenant: str,
-    principal: Annotated[str, typer.Option(help="Whose key; made if there is none of that name.")] = "default",
-    role: Annotated[Role, typer.Option(help="Of a new principal.")] = Role.MEMBER,
-    expires_in_days: Annotated[
-        float | None, typer.Option(callback=_life_days, help="More than 0; without it the key does not expire.")
-    ] = None,
-    config: ConfigFile = None,
-    data: DataFolder = None,
-    database: DatabaseUrl = None,
-) -> None:
-    """Make an API key. It is printed this once and stored nowhere."""
-    expiry = None if expires_in_days is None else datetime.now(UTC) + timedelta(days=expires_in_days)
-    expires_at_us = None if expiry is None else round(expiry.timestamp() * 1_000_000)
-    with administration(load_config(config, data=data, database=database)) as office:
-        key = office.create_key(tenant, principal=principal, role=role, expires_at_us=expires_at_us)
-    typer.echo(key)
+@tenant_app.command("disable")
+def disable_tenant(name: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
+    """Lock a tenant out, within a second. Its jobs, facts and keys stay; what is queued still runs."""
+    _set_disabled(load_config(config, data=data, database=database), name, disabled=True)
 
 
-@key_app.command("list")
-def list_keys(tenant: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
-    """A tenant's keys, without the keys."""
-    # Only the principal folds: with everything else whole, a line fits 80 columns.
-    table = Table(
-        Column("id", no_wrap=True),
-        Column("principal", overflow="fold"),
-        Column("expires (UTC)", no_wrap=True),
-        Column("revoked (UTC)", no_wrap=True),
-        box=None,
-        pad_edge=False,
-    )
-    with administration(load_config(config, data=data, database=database)) as office:
-        for key, principal in office.keys(tenant):
-            table.add_row(key.id, principal, when(key.expires_at_us), when(key.revoked_at_us))
-    console.print(table)
+@tenant_app.command("enable")
+def enable_tenant(name: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
+    """Let a tenant in again that was locked out."""
+    _set_disabled(load_config(config, data=data, database=database), name, disabled=False)
 
 
-@key_app.command("revoke")
-def revoke_key(key_id: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
-    """Revoke a key by its id; it stops within a second."""
-    with administration(load_config(config, data=data, database=database)) as office:
-        done = office.revoke_key(key_id)
-    if not done:
-        console.print(f"[red]there is no valid key {key_id}[/]")
-        raise typer.Exit(1)
-    console.print(f"{key_id} is revoked")
+def _set_disabled(config: ServiceConfig, name: str, *, disabled: bool) -> None:
+    with administration(config) as office:
+        changed = office.set_tenant_disabled(name, disabled=disabled, actor=CLI)
+    word = "disabled" if disabled else "enabled"
+    console.print(f"{name} is {word}" if changed else f"{name} was {word} already")
 
 
 def _limits(

@@ -9,12 +9,12 @@
     │   ├── CostCapExceeded         the price is above the cap that the request itself set
     │   ├── CalibrationDrifted      the device was calibrated since the circuits were transpiled, and the request minds
     │   ├── IdempotencyConflict     the same idempotency key came with another body
-    │   └── LaneRefused             no lane of that name that this tenant may use
+    │   └── LaneRefused             no such lane, or none for this tenant (by policy also: domain/policies.py)
     ├── Unauthenticated             no key, or one that is not valid now
     ├── PermissionDenied            the principal's role does not grant it
     ├── NotFound                    nothing of that name that this tenant may see
     │   └── UnknownBackend
-    ├── Exhausted                   fine as it stands, but not now
+    ├── Exhausted                   fine as it stands, but not now (submitted too often: domain/rates.py)
     │   ├── QuotaExceeded
     │   ├── QueueFull
     │   ├── PromiseRefused          the lane promises a start that could not be kept
@@ -252,33 +252,44 @@ class Exhausted(DomainError):
 
 
 class QuotaExceeded(Exhausted):
-    """The tenant's quota does not cover the request.
+    """The quota of the tenant, or of the principal, does not cover the request.
 
     Attributes:
         resource: ``shots``, ``device_us`` or ``spend_micro``.
         window: ``hour``, ``day`` or ``month``.
-        limit: the quota of one window.
+        limit: the quota of this window.
         free: what is left of it now.
         asked: what the request needs.
-        retry_at_us: start of the next window, or ``None`` when even an untouched window would not do.
+        principal: whether it is the principal's own quota.
+        retry_at_us: start of the next window that would do, or ``None`` when even an untouched one would not.
     """
 
     code = "quota_exceeded"
 
     def __init__(
-        self, *, resource: str, window: str, limit: int, free: int, asked: int, retry_at_us: int | None
+        self,
+        *,
+        resource: str,
+        window: str,
+        limit: int,
+        free: int,
+        asked: int,
+        retry_at_us: int | None,
+        principal: bool = False,
     ) -> None:
         if retry_at_us is None:
             advice = "no window is large enough; split the job or ask for a larger quota"
         else:
             moment = datetime.fromtimestamp(retry_at_us // 1_000_000, tz=UTC)
             advice = f"a new {window} begins at {moment:%Y-%m-%d %H:%M:%S} UTC"
-        super().__init__(f"the job needs {asked} {resource}, but {free} of {limit} are free this {window}; {advice}")
+        of = f"your own {limit}" if principal else str(limit)
+        super().__init__(f"the job needs {asked} {resource}, but {free} of {of} are free this {window}; {advice}")
         self.resource = resource
         self.window = window
         self.limit = limit
         self.free = free
         self.asked = asked
+        self.principal = principal
         self.retry_at_us = retry_at_us
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 REVENUE: Final = "revenue"
 FUNDING: Final = "funding"
+ALLOWANCE: Final = "allowance"
+REFUND_PREFIX: Final = "refund:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,34 @@ def top_up(transaction_id: str, tenant_id: TenantId, amount_micro: int) -> Trans
     return _transfer(transaction_id, tenant_id, FUNDING, tenant_account(tenant_id), amount_micro)
 
 
-def refund(transaction_id: str, of: Transaction) -> Transaction:
-    """The opposite of an earlier transaction. Facts are never edited."""
-    opposite = tuple(Posting(posting.account, -posting.amount_micro) for posting in of.postings)
-    return Transaction(transaction_id, of.tenant_id, opposite)
+def allowance(transaction_id: str, tenant_id: TenantId, amount_micro: int) -> Transaction:
+    """What an invoice leaves free is given back."""
+    return _transfer(transaction_id, tenant_id, ALLOWANCE, tenant_account(tenant_id), amount_micro)
+
+
+def top_up_id(tenant_id: TenantId, reference: str) -> str:
+    """Names the top-up that a reference (a bank's, say) stands for: the same one however often it is told."""
+    return f"top:{tenant_id}:{reference}"
+
+
+def refund_id(transaction_id: str) -> str:
+    """Names the refund of a transaction: there is one at most."""
+    return f"{REFUND_PREFIX}{transaction_id}"
+
+
+def refund(transaction_id: str, of: Transaction, allowance_micro: int = 0) -> Transaction:
+    """The opposite of an earlier transaction. Facts are never edited.
+
+    Args:
+        transaction_id: of the refund.
+        of: what is given back.
+        allowance_micro: what of it had been free, which the tenant does not get but gives back in its turn.
+    """
+    amounts = Counter({posting.account: -posting.amount_micro for posting in of.postings})
+    if allowance_micro:
+        amounts[tenant_account(of.tenant_id)] -= allowance_micro
+        amounts[ALLOWANCE] += allowance_micro
+    return Transaction(transaction_id, of.tenant_id, tuple(Posting(*line) for line in amounts.items()))
 
 
 def balances(transactions: Iterable[Transaction]) -> dict[str, int]:

@@ -1,8 +1,17 @@
-"""Quotas: what a tenant may use in an hour, a day or a month.
+"""Quotas: what a tenant, or one of its principals, may use in an hour, a day or a month.
 
 Reserve at admission, settle with what was used, release on failure. Windows are fixed intervals of UTC. A reservation
 settles into the window in which it was made, however late. For every line, at every moment, ``free + reserved + spent =
 limit``.
+
+Burst: what the window before left unused of its amount is *carried* into the next one, at most ``burst`` of it::
+
+    carried = min(burst, max(0, amount - reserved - spent of the window before))        limit = amount + carried
+
+What a window had carried itself is not carried on, so a limit is at most ``amount + burst`` however long nothing was
+used, and a window before the first job counts as unused. Jobs that still run when their window is over can only free
+what they reserved in it, and nobody reserves in a window once work was counted in the next: reservations never make a
+limit fall within a window. A session that ends late is charged unasked, and may.
 """
 
 from __future__ import annotations
@@ -12,7 +21,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from qpu_backend.domain.errors import QuotaExceeded
+from qpu_backend.domain.errors import InvalidRequest, QuotaExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,6 +29,8 @@ if TYPE_CHECKING:
 _SECOND_US: Final = 1_000_000
 _HOUR_US: Final = 3600 * _SECOND_US
 _DAY_US: Final = 24 * _HOUR_US
+_LARGEST: Final = 2**53 - 1
+"""Whole numbers up to here are the same in every JSON reader."""
 
 
 class Resource(StrEnum):
@@ -60,15 +71,18 @@ def interval(window: Window, now_us: int) -> Interval:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One limit of one tenant in one window.
+    """One limit of one tenant or principal in one window.
 
     Attributes:
         resource: what is limited.
         window: for how long.
         start_us: when this window began, wall time.
-        limit: how much of the resource one window allows, ≥ 0.
+        limit: how much of the resource this window allows, ≥ 0, what it carries included.
         reserved: promised to jobs that have not ended, ≥ 0.
         spent: used by jobs that have ended, ≥ 0.
+        carried: part of the limit that the window before left.
+        burst: how much one window can carry at most.
+        principal_id: whose limit it is, beside that of the tenant; '' is the tenant as a whole.
     """
 
     resource: Resource
@@ -77,15 +91,54 @@ class Line:
     limit: int
     reserved: int = 0
     spent: int = 0
+    carried: int = 0
+    burst: int = 0
+    principal_id: str = ""
 
     def __post_init__(self) -> None:
-        if min(self.limit, self.reserved, self.spent) < 0:
-            raise ValueError(f"a quota line holds no negative amount: {self}")
+        if min(self.limit - self.carried, self.reserved, self.spent, self.carried, self.burst - self.carried) < 0:
+            raise ValueError(f"a quota line holds no negative amount, and carries no more than its burst: {self}")
 
     @property
     def free(self) -> int:
         """What is left. Negative after an operator lowered the limit below what is already promised."""
         return self.limit - self.reserved - self.spent
+
+    @property
+    def amount(self) -> int:
+        """Of every window, without what this one carries."""
+        return self.limit - self.carried
+
+    def fits_from_us(self, amount: int) -> int | None:
+        """The start of the window in which so much would fit if nothing else came; ``None`` where it fits in none."""
+        next_us = interval(self.window, self.start_us).end_us
+        if amount <= self.amount + carry(self.amount, self.burst, self.reserved, self.spent):
+            return next_us
+        full = self.amount + carry(self.amount, self.burst, 0, 0)
+        return interval(self.window, next_us).end_us if amount <= full else None
+
+
+def require_limit(amount: int, burst: int) -> None:
+    """Refuse what cannot be a limit.
+
+    Raises:
+        InvalidRequest: a negative number, or one that is too large.
+    """
+    for name, value in (("amount", amount), ("burst", burst)):
+        if not 0 <= value <= _LARGEST:
+            raise InvalidRequest(f"the {name} of a quota is a whole number from 0 to {_LARGEST}", field=name)
+
+
+def carry(amount: int, burst: int, reserved_before: int, spent_before: int) -> int:
+    """What a window adds to its limit of what the one before it left unused.
+
+    Args:
+        amount: of every window.
+        burst: how much of it may be carried.
+        reserved_before: in the window before.
+        spent_before: in the window before.
+    """
+    return min(burst, max(0, amount - reserved_before - spent_before))
 
 
 def reserve(line: Line, amount: int) -> Line:
@@ -98,14 +151,14 @@ def reserve(line: Line, amount: int) -> Line:
     if amount < 0:
         raise ValueError(f"nobody reserves {amount}")
     if amount > max(line.free, 0):
-        fits_later = amount <= line.limit
         raise QuotaExceeded(
             resource=line.resource.value,
             window=line.window.value,
             limit=line.limit,
             free=max(line.free, 0),
             asked=amount,
-            retry_at_us=interval(line.window, line.start_us).end_us if fits_later else None,
+            retry_at_us=line.fits_from_us(amount),
+            principal=bool(line.principal_id),
         )
     return replace(line, reserved=line.reserved + amount)
 
@@ -127,10 +180,10 @@ def release(line: Line, reserved: int) -> Line:
 
 
 def reserve_all(lines: Iterable[Line], asked: Mapping[Resource, int]) -> tuple[Line, ...]:
-    """Reserve on every line of a tenant, or on none.
+    """Reserve on every line of a tenant and a principal, or on none.
 
     Args:
-        lines: the tenant's limits in the current windows.
+        lines: their limits in the current windows.
         asked: what the job needs of each resource; a resource that is not named is not needed.
 
     Raises:

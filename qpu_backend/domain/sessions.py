@@ -150,14 +150,15 @@ def require_share(device: str, share: float, usable_qubits: int, held: Sequence[
 # --- what it costs ------------------------------------------------------------------------------------------------
 
 
-def price_of_hold(book: PriceBook, held_cost: int) -> int:
+def price_of_hold(book: PriceBook, held_cost: int, lane: str) -> int:
     """Price of what a session held and nobody used, in micro-credits, rounded half-even once.
 
     Args:
         book: the one in force when it was opened.
         held_cost: µs · qubit.
+        lane: of the session's jobs.
     """
-    return round(Fraction(held_cost * book.per_qubit_second_micro, _SECOND_US))
+    return book.in_lane(Fraction(held_cost * book.per_qubit_second_micro, _SECOND_US), lane)
 
 
 # --- where --------------------------------------------------------------------------------------------------------

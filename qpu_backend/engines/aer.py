@@ -40,6 +40,7 @@ from qiskit_aer.noise import (
 )
 
 from qpu_backend.engines.prepared import Prepared, Reading, run_slices
+from qpu_backend.engines.protocol import ENGINE_VERSION
 from qpu_backend.engines.superoperators import angle_of, superoperators
 from qpu_backend.physics.channels import error_parameters, readout_matrix
 from qpu_backend.physics.circuit import Op
@@ -54,9 +55,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qpu_backend.engines.protocol import RegionTask, SliceOutcome, SliceSpec
-
-ENGINE_VERSION: Final = "3"
-"""Changes whenever the same record may give other counts."""
 
 FINGERPRINT: Final[dict[str, str]] = {
     "engine": ENGINE_VERSION,

@@ -28,18 +28,23 @@ _PATIENCE_S: Final = 15.0
 class DecodingPool:
     """Warm children, handed out one request at a time. Safe to call from several threads."""
 
-    def __init__(self, size: int = 2, limits: DecodingLimits | None = None, *, compiling: bool = False) -> None:
+    def __init__(
+        self, size: int = 2, limits: DecodingLimits | None = None, *, compiling: bool = False, started: bool = True
+    ) -> None:
         """Start the zygote; it is warm about a second later, which the first request waits for.
 
         Args:
             size: children, so requests decoded at the same time.
             limits: the published limits on circuits.
             compiling: whether children are warm for requests with a ``compilation`` too, which takes some seconds.
+            started: whether to start it now; otherwise the first request does.
         """
         if size < 1:
             raise ValueError("a decoding pool needs at least one child")
         self._limits = limits or DecodingLimits()
-        self._nursery = Nursery(wall_s=self._limits.wall_s, memory_bytes=self._limits.memory_bytes, compiling=compiling)
+        self._nursery = Nursery(
+            wall_s=self._limits.wall_s, memory_bytes=self._limits.memory_bytes, compiling=compiling, started=started
+        )
         self._idle: queue.LifoQueue[Child | None] = queue.LifoQueue()
         self._size = size
         self._closed = False

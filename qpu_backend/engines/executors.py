@@ -1,6 +1,6 @@
 """Where worker processes live: a pool on this machine, behind :class:`concurrent.futures.Executor`.
 
-Scaling out is another executor (Dask's ``client.get_executor()``) with the same ``submit(run_tasks, payload)``.
+Scaling out is another executor (``cluster.py``) with the same ``submit(run_tasks, payload)``.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import signal
 import sys
 import threading
 import time
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
+import loky.process_executor as loky_pools  # pyright: ignore[reportMissingTypeStubs]
 from loky import ProcessPoolExecutor  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from qpu_backend.engines.protocol import join_tasks
@@ -40,6 +42,35 @@ CALL_LIMIT_S: Final = 1800.0
 """A call that takes longer ends its worker: a simulation that hangs must not hold a slot for ever."""
 
 _PR_SET_PDEATHSIG: Final = 1
+_ENDS_WITHIN_S: Final = 5.0
+"""A process that is killed."""
+
+
+class WorkersUnreachable(BrokenExecutor):
+    """There is no worker to ask now. Nothing ran, so nobody is to blame: the same is asked again later."""
+
+
+class ExecutorShutDown(RuntimeError):
+    """The executor takes no more calls, ever: this process is ending."""
+
+    def __init__(self) -> None:
+        super().__init__("the executor has been shut down")
+
+
+def ask(executor: Executor, fn: Callable[[bytes], _Answer], payload: bytes) -> Future[_Answer]:
+    """Submit a call, and tell an executor that cannot start anything now from one that never will again.
+
+    Raises:
+        ExecutorShutDown: it takes no more calls.
+        WorkersUnreachable: the machine gives it no process, thread or memory for one.
+        BrokenExecutor: workers died.
+    """
+    try:
+        return executor.submit(fn, payload)
+    except (ExecutorShutDown, BrokenExecutor):
+        raise
+    except (OSError, RuntimeError, MemoryError) as error:
+        raise WorkersUnreachable(f"no worker can be started: {error}") from error
 
 
 class LocalExecutor(Executor):
@@ -65,17 +96,18 @@ class LocalExecutor(Executor):
         """Run ``fn`` in a worker; ``fn`` must be a top-level function of an importable module.
 
         Raises:
-            RuntimeError: after :meth:`shutdown`.
+            ExecutorShutDown: after :meth:`shutdown`, or when the interpreter ends.
+            OSError: no process can be started now; neither can, with RuntimeError, a thread.
         """
         with self._lock:
-            if self._closed:
-                raise RuntimeError("the executor has been shut down")
+            if self._closed or _interpreter_ends():
+                raise ExecutorShutDown
             try:
-                return self._pool.submit(_limited, self._call_limit_s, fn, *args, **kwargs)
+                return self._pool.submit(limited, self._call_limit_s, fn, *args, **kwargs)
             except BrokenProcessPool:
                 self._pool.shutdown(wait=False, kill_workers=True)
                 self._pool = self._parent.do(self._start)
-                return self._pool.submit(_limited, self._call_limit_s, fn, *args, **kwargs)
+                return self._pool.submit(limited, self._call_limit_s, fn, *args, **kwargs)
 
     def warm(self) -> None:
         """Wait until at least one worker answers."""
@@ -90,8 +122,25 @@ class LocalExecutor(Executor):
 
     def _start(self) -> Any:
         pool: Any = ProcessPoolExecutor(self._workers, env=ONE_THREAD, initializer=_settle_in, initargs=(os.getpid(),))
-        pool.submit(run_tasks, join_tasks([]))  # the first submission starts all processes
+        try:
+            pool.submit(run_tasks, join_tasks([]))  # the first submission starts all processes
+        except BaseException:  # not all of them: the others would wait for ever, for a pool that nobody knows
+            _end_all(list(pool._processes.values()))  # noqa: SLF001 - loky ends them in a thread that it did not start
+            raise
         return pool
+
+
+def _end_all(processes: list[Any]) -> None:
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)  # loky's processes cannot kill()
+    for process in processes:
+        process.join(_ENDS_WITHIN_S)
+
+
+def _interpreter_ends() -> bool:
+    """Whether loky has ended its pools because the interpreter ends."""
+    return bool(getattr(loky_pools, "_global_shutdown", False))
 
 
 def local_executor(workers: int) -> LocalExecutor:
@@ -133,7 +182,7 @@ class _Parent:
                 answer.set_exception(error)
 
 
-def _limited(
+def limited(
     limit_s: float, fn: Callable[_Arguments, _Answer], /, *args: _Arguments.args, **kwargs: _Arguments.kwargs
 ) -> _Answer:
     """In a worker: the call, or the end of the worker. Needs no GIL, which Aer holds: the kernel delivers the alarm."""

@@ -54,19 +54,24 @@ class Child:
 class Nursery:
     """One zygote at a time. Safe to call from several threads."""
 
-    def __init__(self, *, wall_s: float, memory_bytes: int, compiling: bool = False) -> None:
+    def __init__(self, *, wall_s: float, memory_bytes: int, compiling: bool = False, started: bool = True) -> None:
         self._limits = (str(wall_s), str(memory_bytes), str(int(compiling)))
         self._lock = threading.Lock()
         self._closed = False
         self._generation = 0
         self._max_qpy_version: int | None = None
-        self._process, self._control = self._start()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control = socket.socket()
+        if started:
+            self._restart()
 
     @property
     def max_qpy_version(self) -> int:
         """What the zygote's Qiskit reads; waits until it is warm."""
         if self._max_qpy_version is None:
             with self._lock:
+                if self._process is None and not self._closed:
+                    self._restart()
                 self._wait_until_warm()
         if self._max_qpy_version is None:  # pragma: no cover - the wait raised or set it
             raise DecodingUnavailable("the decoders did not start")
@@ -148,6 +153,8 @@ class Nursery:
 
     def _stop(self) -> None:
         self._control.close()
+        if self._process is None:
+            return
         try:
             self._process.wait(timeout=2)
         except subprocess.TimeoutExpired:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TASK_VERSION: Final = 2
+ENGINE_VERSION: Final = "3"
+"""Changes whenever the same record may give other counts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

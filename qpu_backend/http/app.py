@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from pydantic.json_schema import models_json_schema
 from starlette.requests import ClientDisconnect
 
-from qpu_backend.http import devices, events, health, jobs, operations, predictions, replays, results, sessions, usage
-from qpu_backend.http.problems import MEDIA_TYPE, ProblemError, crash_problem, install, problem
+from qpu_backend.http import (
+    admin_devices,
+    admin_tenants,
+    audit,
+    devices,
+    events,
+    health,
+    invoices,
+    jobs,
+    keys,
+    me,
+    operations,
+    predictions,
+    prices,
+    principals,
+    quotes,
+    reconciliation,
+    replays,
+    results,
+    sessions,
+    usage,
+)
+from qpu_backend.http.problems import MEDIA_TYPE, crash_problem, install, problem
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.models import REQUEST_ID_HEADER, JobRequest, Problem
+from qpu_sdk.wire.predictions import PredictionRequest
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,6 +42,10 @@ if TYPE_CHECKING:
     from qpu_backend.http.door import Door
 
 PREFIX = "/v1"
+
+_SMALL_BODY: Final = 64 * 1024
+"""Bytes of a body without circuits. FastAPI reads and parses such a body before it asks who sent it."""
+_CIRCUITS: Final = frozenset({f"{PREFIX}/jobs", f"{PREFIX}/quotes"})
 
 _PROBLEM = {
     "description": "A problem document (RFC 9457)",
@@ -39,7 +65,24 @@ def create_app(door: Door) -> FastAPI:
     )
     app.state.door = door
     app.include_router(health.router)
-    for part in (devices, predictions, jobs, results, replays, sessions, events, usage, operations):
+    for part in (
+        devices,
+        predictions,
+        quotes,
+        jobs,
+        results,
+        replays,
+        sessions,
+        events,
+        usage,
+        prices,
+        operations,
+        audit,
+    ):
+        app.include_router(part.router, prefix=PREFIX)
+    for router in (invoices.router, invoices.administration, reconciliation.router):
+        app.include_router(router, prefix=PREFIX)
+    for part in (me, principals, keys, admin_tenants, admin_devices):
         app.include_router(part.router, prefix=PREFIX)
     app.include_router(health.versioned, prefix=PREFIX)
     install(app)
@@ -49,15 +92,16 @@ def create_app(door: Door) -> FastAPI:
 
 
 def _publish_schemas(app: FastAPI) -> None:
-    """Add what FastAPI does not see: the body of ``POST /jobs``, read raw for its digest, and problem documents."""
+    """Add what FastAPI does not see: bodies with circuits, which are read raw, and problem documents."""
     generate = app.openapi
 
     def openapi() -> dict[str, object]:
         document = generate()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        if "JobRequest" not in schemas:
+        if "Problem" not in schemas:
             _, definitions = models_json_schema(
-                [(JobRequest, "validation"), (Problem, "serialization")], ref_template="#/components/schemas/{model}"
+                [(JobRequest, "validation"), (PredictionRequest, "validation"), (Problem, "serialization")],
+                ref_template="#/components/schemas/{model}",
             )
             schemas.update(definitions["$defs"])
         return document
@@ -65,13 +109,29 @@ def _publish_schemas(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
+def _carries_circuits(scope: Scope) -> bool:
+    """Whether this is a route that reads its body itself, once it knows who asks."""
+    path: str = scope["path"]
+    predicts = path.startswith(f"{PREFIX}/backends/") and path.endswith("/predict")
+    return scope["method"] == "POST" and (predicts or path in _CIRCUITS)
+
+
 class RequestGate:
-    """Gives every request an id, refuses bodies over the limit while they arrive, and turns a crash into a problem."""
+    """Gives every request an id, refuses bodies over the limit while they arrive, and turns a crash into a problem.
+
+    The limit is the configured one where circuits are sent, and at most 64 KiB everywhere else.
+    """
 
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._log = logger("http")
+
+    def _limit(self, scope: Scope) -> tuple[int, str]:
+        """Bytes of this request's body, and what to do where it is larger."""
+        if _carries_circuits(scope):
+            return self._max_body_bytes, "split the job"
+        return min(self._max_body_bytes, _SMALL_BODY), "only jobs, quotes and predictions may be longer"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -82,16 +142,17 @@ class RequestGate:
         scope[REQUEST_ID_HEADER] = request_id
         started = False
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        too_large = int(declared) > self._max_body_bytes  # digits: the server has parsed the header
+        limit, advice = self._limit(scope)
+        too_large = int(declared) > limit  # digits: the server has parsed the header
         received = 0
-        detail = f"the body is larger than {self._max_body_bytes} bytes; split the job"
+        detail = f"the body is larger than {limit} bytes; {advice}"
 
         async def counted() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_body_bytes:
-                raise ProblemError("body_too_large", detail)  # like every refusal, answered inside the application
+            if received > limit:
+                raise HTTPException(413, detail)  # FastAPI makes "cannot be parsed" of every other exception
             return message
 
         async def stamped(message: Message) -> None:

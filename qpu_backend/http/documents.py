@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from qpu_backend.domain.errors import InvalidRequest
 from qpu_backend.domain.privacy import CoTenants, told_loss
 from qpu_sdk.wire.models import (
     JobDocument,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from qpu_backend.stores.money import UsageRow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
+"""What is told again must fit a calendar, in every time zone and some time later."""
 
 
 def wall(at_us: int) -> datetime:
@@ -36,6 +39,19 @@ def wall(at_us: int) -> datetime:
 def wall_or_none(at_us: int | None) -> datetime | None:
     """Stored wall time, where there may be none."""
     return None if at_us is None else wall(at_us)
+
+
+def micros(moment: datetime, field: str) -> int:
+    """A moment that a client sent → wall time to store.
+
+    Raises:
+        InvalidRequest: it names no time zone, or is not between 1970 and 9000.
+    """
+    if moment.tzinfo is None:
+        raise InvalidRequest(f"{field} must name its time zone, e.g. 2026-01-01T00:00:00Z", field=field)
+    if not _EPOCH <= moment < _LATEST:
+        raise InvalidRequest(f"{field} must lie between the years 1970 and 9000", field=field)
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def job_document(
@@ -58,6 +74,7 @@ def job_document(
         shots=row.shots,
         calibration_id=row.calibration_id if _pinned(row) else snapshot_id or row.calibration_id,
         price_micro=row.price_micro,
+        quote_id=row.quote_id,
         estimated_device_s=row.device_us / 1e6,
         idempotency_key=row.idempotency_key,
         session=row.session_id,
@@ -92,12 +109,15 @@ def metering_record(row: JobRow, usage: UsageRow | None, placement: PlacedJob | 
     """What a job used: the usage record once there is one, otherwise what it will be."""
     return MeteringRecord(
         job_id=row.id,
+        usage_id=None if usage is None else usage.id,
         state=JobState(row.state),
         shots=row.shots if usage is None else usage.shots,
         device_us=row.device_us if usage is None else usage.device_us,
         footprint_qubits=row.footprint_qubits if usage is None else usage.footprint_qubits,
         price_book=row.price_book if usage is None else usage.price_book,
         price_micro=row.price_micro if usage is None else usage.price_micro,
+        quote_id=row.quote_id,
+        lane=row.lane,
         simulator_cpu_us=0 if usage is None else usage.simulator_cpu_us,
         result_bytes=0 if usage is None else usage.result_bytes,
         placement=None if placement is None else list(placement.placement.region),

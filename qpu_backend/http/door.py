@@ -10,12 +10,20 @@ from fastapi import Depends, Request
 if TYPE_CHECKING:
     from qpu_backend.domain.tenancy import SystemScope
     from qpu_backend.http.auth import Authenticator
+    from qpu_backend.pipeline.administration import Administration
     from qpu_backend.pipeline.admission import Admission
+    from qpu_backend.pipeline.bookings import Bookings
+    from qpu_backend.pipeline.calibration import Calibration
     from qpu_backend.pipeline.cancellation import Cancellation
     from qpu_backend.pipeline.clocks import WallClock
     from qpu_backend.pipeline.fleet import Fleet
+    from qpu_backend.pipeline.invoicing import Invoicing
     from qpu_backend.pipeline.notices import NoticeBoard
     from qpu_backend.pipeline.predicting import Predictor
+    from qpu_backend.pipeline.price_books import PriceBooks
+    from qpu_backend.pipeline.principals import Principals
+    from qpu_backend.pipeline.quoting import Quoting
+    from qpu_backend.pipeline.reconciling import Reconciling
     from qpu_backend.pipeline.replays import Replays
     from qpu_backend.pipeline.sessions import Sessions
     from qpu_backend.stores.database import Database
@@ -40,7 +48,15 @@ class Door:
     cancellation: Cancellation
     replays: Replays
     predictor: Predictor
+    quoting: Quoting
+    price_books: PriceBooks
     sessions: Sessions
+    invoicing: Invoicing
+    reconciling: Reconciling
+    administration: Administration
+    calibration: Calibration
+    bookings: Bookings
+    principals: Principals
     system: SystemScope
     heartbeat_s: float = 15.0
     """Silence on an event stream is broken after so long, so that proxies and clients know it lives."""

@@ -16,12 +16,13 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from qpu_backend.domain.errors import NotFound
-from qpu_backend.http.auth import ReadJobs, TenantScope  # noqa: TC001 - FastAPI reads annotations at run time
+from qpu_backend.http.auth import ReadJobs, TenantScope, still_lets_in
 from qpu_backend.http.documents import event_document
 from qpu_backend.http.door import AtDoor, Door  # noqa: TC001
 from qpu_backend.http.paths import JobId  # noqa: TC001
 from qpu_backend.pipeline.notices import tenant_topic
 from qpu_backend.stores import events, jobs
+from qpu_backend.stores.errors import DatabaseTrouble
 from qpu_sdk.wire.models import MAX_INTEGER, EventPage, JobEvent, JobState
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ async def job_events(
     seen = after if last_event_id is None else last_event_id
     page = await run_in_threadpool(_read_job, door, scope, job_id, seen)
     if _SSE in request.headers.get("accept", ""):
-        return _stream(_follow_job(door, scope, job_id, seen))
+        return _stream(request, door, scope, _follow_job(door, scope, job_id, seen))
     deadline = time.monotonic() + wait
     with door.notices.watch_async(tenant_topic(scope.tenant_id)) as hint:
         while True:
@@ -69,17 +70,35 @@ async def job_events(
 
 
 @router.get("/events", response_class=StreamingResponse, responses={200: {"content": {_SSE: {}}}})
-async def tenant_events(door: AtDoor, scope: ReadJobs, last_event_id: LastEventId = None) -> StreamingResponse:
+async def tenant_events(
+    request: Request, door: AtDoor, scope: ReadJobs, last_event_id: LastEventId = None
+) -> StreamingResponse:
     """Every event of the tenant's jobs from now on (or after ``Last-Event-ID``), as one stream."""
     newest = await run_in_threadpool(_current_cursor, door, scope)  # a cursor beyond it is of another database
-    return _stream(_follow_tenant(door, scope, newest if last_event_id is None else min(last_event_id, newest)))
+    cursor = newest if last_event_id is None else min(last_event_id, newest)
+    return _stream(request, door, scope, _follow_tenant(door, scope, cursor))
 
 
-def _stream(source: AsyncIterator[str]) -> StreamingResponse:
-    return StreamingResponse(source, media_type=_SSE, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+def _stream(request: Request, door: Door, scope: TenantScope, source: AsyncGenerator[str]) -> StreamingResponse:
+    told = _while_let_in(request, door, scope, source)
+    return StreamingResponse(told, media_type=_SSE, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
-async def _follow_job(door: Door, scope: TenantScope, job_id: str, seen: int) -> AsyncIterator[str]:
+async def _while_let_in(
+    request: Request, door: Door, scope: TenantScope, source: AsyncGenerator[str]
+) -> AsyncIterator[str]:
+    """A stream, for as long as what opened it would open it again; looked at as often as its heart beats."""
+    look_at = time.monotonic() + door.heartbeat_s
+    async with contextlib.aclosing(source):
+        async for text in source:
+            if time.monotonic() >= look_at:
+                if not await still_lets_in(request, scope):
+                    return
+                look_at = time.monotonic() + door.heartbeat_s
+            yield text
+
+
+async def _follow_job(door: Door, scope: TenantScope, job_id: str, seen: int) -> AsyncGenerator[str]:
     if await _finished(door, scope, job_id, seen):
         return
     changes = _changes(door, scope, lambda last: _read_job(door, scope, job_id, last), seen, by_cursor=False)
@@ -90,7 +109,7 @@ async def _follow_job(door: Door, scope: TenantScope, job_id: str, seen: int) ->
                 return
 
 
-async def _follow_tenant(door: Door, scope: TenantScope, cursor: int) -> AsyncIterator[str]:
+async def _follow_tenant(door: Door, scope: TenantScope, cursor: int) -> AsyncGenerator[str]:
     yield f'event: hello\nid: {cursor}\ndata: {{"cursor": {cursor}}}\n\n'
     changes = _changes(door, scope, lambda last: _read_tenant(door, scope, last), cursor, by_cursor=True)
     async with contextlib.aclosing(changes):
@@ -106,7 +125,10 @@ async def _changes(
     with door.notices.watch_async(tenant_topic(scope.tenant_id)) as hint:
         while not door.notices.closed:
             hint.clear()
-            fresh = await run_in_threadpool(read, last)
+            try:
+                fresh = await run_in_threadpool(read, last)
+            except DatabaseTrouble:  # a stream outlives it: whoever listens hears the rest afterwards
+                fresh = []
             if fresh:
                 last = fresh[-1].cursor if by_cursor else fresh[-1].seq
                 yield fresh

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
@@ -32,26 +32,35 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 _JSON = "application/json"
 
 
+def body_of(document: str) -> dict[str, Any]:
+    """What OpenAPI says of a route that reads this document from its raw body."""
+    schema = {"$ref": f"#/components/schemas/{document}"}
+    return {"requestBody": {"required": True, "content": {_JSON: {"schema": schema}}}}
+
+
+OF_A_JOB_REQUEST: Final = body_of("JobRequest")
+
+
 async def _raw_body(request: Request) -> bytes:
     return await request.body()
 
 
-@router.post(
-    "",
-    status_code=202,
-    response_model=JobDocument,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {_JSON: {"schema": {"$ref": "#/components/schemas/JobRequest"}}},
-        }
-    },
-)
+RawBody = Annotated[bytes, Depends(_raw_body)]
+"""A body that FastAPI does not parse. In a signature it stands after the scope: it is read once that is known."""
+
+
+def malformed(request: Request, error: ValidationError) -> Response:
+    """The problem of a body that is not the document that the route reads."""
+    errors = [dict(fact) for fact in error.errors(include_url=False, include_context=False, include_input=False)]
+    return validation_problem(errors, request_id(request))
+
+
+@router.post("", status_code=202, response_model=JobDocument, openapi_extra=OF_A_JOB_REQUEST)
 def submit(
     request: Request,
     door: AtDoor,
     scope: SubmitJobs,
-    raw: Annotated[bytes, Depends(_raw_body)],
+    raw: RawBody,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=256)] = None,
 ) -> Response:
     """Admit a job. A repeat with the same ``Idempotency-Key`` answers the same job."""
@@ -60,8 +69,7 @@ def submit(
         row, replayed = door.admission.admit(scope, order, raw, idempotency_key)
     except ValidationError as error:
         door.metrics.jobs_refused.labels(code="invalid_request").inc()
-        errors = [dict(fact) for fact in error.errors(include_url=False, include_context=False, include_input=False)]
-        return validation_problem(errors, request_id(request))
+        return malformed(request, error)
     except Exception as error:
         door.metrics.jobs_refused.labels(code=code_of(error)).inc()
         raise

@@ -47,6 +47,14 @@ async def _calibration_id(calibration_id: str) -> str:
     return _possible("calibration", calibration_id)
 
 
+async def _principal_id(principal_id: str) -> str:
+    return _possible("principal", principal_id)
+
+
+async def _key_id(key_id: str) -> str:
+    return _possible("key", key_id)
+
+
 def _possible(what: str, name: str) -> str:
     if len(name) > _LONGEST or not (name.isascii() and name.isprintable()):
         raise NotFound(what, name[:_LONGEST])
@@ -56,3 +64,5 @@ def _possible(what: str, name: str) -> str:
 JobId = Annotated[str, Depends(_job_id)]
 SessionId = Annotated[str, Depends(_session_id)]
 CalibrationId = Annotated[str, Depends(_calibration_id)]
+PrincipalId = Annotated[str, Depends(_principal_id)]
+KeyId = Annotated[str, Depends(_key_id)]

@@ -17,7 +17,7 @@ from qpu_backend.domain.errors import DomainError
 from qpu_backend.engines.invalid_circuit import DecodingUnavailable, InvalidCircuit
 from qpu_backend.physics.errors import NotCalibrated, PhysicsError
 from qpu_backend.physics.errors import TooLarge as BeyondSimulation
-from qpu_backend.stores.errors import DatabaseBusy, InvalidCursor, StoreError
+from qpu_backend.stores.errors import DatabaseBusy, DatabaseFull, DatabaseGone, InvalidCursor, NameTaken, StoreError
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.models import REQUEST_ID_HEADER, Problem
 
@@ -39,21 +39,33 @@ STATUS: Final[dict[str, tuple[int, str]]] = {
     "limit_exceeded": (422, "The request exceeds a published limit"),
     "body_too_large": (413, "The request body is too large"),
     "cost_cap_exceeded": (422, "The job would cost more than its cap"),
+    "quote_invalid": (422, "The quote is none of this tenant's"),
+    "quote_mismatch": (422, "The quote is for another job"),
+    "quote_expired": (409, "The quote has expired"),
     "unauthenticated": (401, "No valid key"),
     "forbidden": (403, "The role does not allow this"),
+    "role_refused": (403, "The role is not the tenant's to give"),
+    "name_taken": (409, "There is one of that name already"),
+    "lock_out": (409, "Nobody would be left to manage the tenant"),
+    "key_ended": (409, "The key is revoked or has expired"),
     "not_found": (404, "There is no such thing"),
     "unknown_backend": (404, "There is no such backend"),
     "method_not_allowed": (405, "The route does not take this method"),
     "idempotency_conflict": (409, "The idempotency key belongs to another submission"),
     "lane_refused": (403, "The tenant may not use this lane"),
+    "isolation_refused": (403, "The policy does not allow this isolation"),
+    "slice_refused": (403, "The policy does not allow this slice"),
     "calibration_drifted": (409, "The device was calibrated since the circuits were transpiled"),
     "illegal_transition": (409, "The job is in no state for this"),
     "session_closed": (409, "The session is over"),
+    "month_not_over": (409, "The month is not over"),
     "job_not_done": (409, "The job has no result yet"),
     "replay_not_done": (409, "The replay is still being computed"),
     "job_failed": (409, "The job failed"),
     "job_cancelled": (409, "The job was cancelled"),
+    "result_archived": (410, "The service does not hold it any more"),
     "quota_exceeded": (429, "The quota is used up"),
+    "rate_limited": (429, "Submissions come too fast"),
     "promise_refused": (409, "The start that the lane promises could not be kept"),
     "session_share_exceeded": (429, "The sessions hold as much as they may"),
     "queue_full": (503, "The queue is full"),
@@ -64,7 +76,10 @@ STATUS: Final[dict[str, tuple[int, str]]] = {
 
 _TOLD_AS: Final[dict[type[Exception], str]] = {
     InvalidCursor: "invalid_request",
+    NameTaken: "name_taken",
     DatabaseBusy: "unavailable",
+    DatabaseFull: "unavailable",
+    DatabaseGone: "unavailable",
     NotCalibrated: "not_isa",
     BeyondSimulation: "circuit_too_large",
 }
@@ -72,6 +87,7 @@ _TOLD_AS: Final[dict[type[Exception], str]] = {
 
 _FIELD_OF: Final[dict[type[Exception], str]] = {
     InvalidCursor: "cursor",
+    NameTaken: "name",
     NotCalibrated: "circuits",
     BeyondSimulation: "circuits",
 }

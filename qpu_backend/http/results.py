@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from qpu_backend.domain.errors import NotFound
 from qpu_backend.domain.jobs import JobState
+from qpu_backend.domain.retention import ResultArchived
 from qpu_backend.domain.tenancy import TenantScope  # noqa: TC001 - FastAPI reads annotations at run time
 from qpu_backend.http.auth import ReadJobs  # noqa: TC001
 from qpu_backend.http.documents import result_as_json
@@ -91,6 +92,8 @@ def _read(door: Door, scope: TenantScope, job_id: str, wanted: _Wanted) -> Respo
             raise NotFound("job", job_id)
         if row.result_sha is None:
             return row
+        if row.archived_at_us is not None:
+            raise ResultArchived(f"the result of job {job_id}")
         etag = f'"{row.result_sha}.json"' if wanted.as_json else f'"{row.result_sha}"'
         headers = {"ETag": etag, "Cache-Control": "private, immutable, max-age=31536000", "Vary": "Accept"}
         if is_known(etag, wanted.if_none_match):

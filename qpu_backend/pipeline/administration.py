@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from qpu_backend.domain.audit import SERVICE
 from qpu_backend.domain.keys import key_hmac, make_key
+from qpu_backend.domain.policies import NOT_LIMITED
+from qpu_backend.domain.quota import require_limit
 from qpu_backend.domain.tenancy import Role
-from qpu_backend.stores import access, devices, quota
+from qpu_backend.stores import access, audit, devices, keys, policies, principals, quota
+from qpu_backend.stores.errors import NameTaken
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from qpu_backend.domain.quota import Resource, Window
+    from sqlalchemy import Connection
+
+    from qpu_backend.domain.policies import Policy
+    from qpu_backend.domain.quota import Line, Resource, Window
     from qpu_backend.domain.tenancy import SystemScope
     from qpu_backend.pipeline.clocks import WallClock
     from qpu_backend.stores.database import Database
 
 
 class Administration:
-    """Tenants, keys and devices, for whoever runs the service: the command line and the embedded service."""
+    """Tenants, keys and devices, for whoever runs the service: the command line and the embedded service.
+
+    Every method that changes something takes the ``actor`` who asked for it, and leaves a row in the audit log.
+    """
 
     def __init__(self, database: Database, scope: SystemScope, pepper: bytes, clock: WallClock) -> None:
         self._database = database
@@ -34,6 +45,7 @@ class Administration:
         weight: int = 100,
         max_queued_jobs: int = 1000,
         limits: Mapping[tuple[Resource, Window], int] | None = None,
+        actor: str = SERVICE,
     ) -> access.TenantRow:
         """A new tenant with its share, queue length and quotas."""
         with self._database.write() as connection:
@@ -49,6 +61,13 @@ class Administration:
                 quota.set_limit(
                     connection, self._scope, tenant_id=tenant.id, resource=resource, window=window, amount=amount
                 )
+            facts = {
+                "name": name,
+                "weight": weight,
+                "max_queued_jobs": max_queued_jobs,
+                "limits": [[resource, window, amount] for (resource, window), amount in (limits or {}).items()],
+            }
+            self._note(connection, actor, "tenant.created", tenant.id, tenant.id, facts)
         return tenant
 
     def tenants(self) -> list[access.TenantRow]:
@@ -56,36 +75,217 @@ class Administration:
         with self._database.read() as connection:
             return access.list_tenants(connection, self._scope)
 
-    def set_limit(self, name: str, resource: Resource, window: Window, amount: int | None) -> None:
-        """Limit what a tenant may use in a window; ``None`` lifts the limit."""
+    def page_of_tenants(self, *, cursor: str | None, limit: int) -> tuple[list[access.TenantRow], str | None]:
+        """A page of the tenants, oldest first, and the cursor of the next page.
+
+        Raises:
+            InvalidCursor: the cursor is not one that a page before this gave out.
+        """
+        with self._database.read() as connection:
+            return access.page_of_tenants(connection, self._scope, cursor=cursor, limit=limit)
+
+    def tenant(self, name: str) -> access.TenantRow:
+        """The tenant of that name.
+
+        Raises:
+            MissingRow: there is none.
+        """
+        return self._tenant(name)
+
+    def set_weight(self, name: str, weight: int, *, actor: str = SERVICE) -> None:
+        """Change a tenant's share of contended devices, for jobs admitted from now on.
+
+        Raises:
+            MissingRow: there is no such tenant.
+        """
         tenant = self._tenant(name)
         with self._database.write() as connection:
+            access.set_weight(connection, self._scope, tenant.id, weight)
+            facts = {"before": tenant.weight, "weight": weight}
+            self._note(connection, actor, "tenant.weighed", tenant.id, tenant.id, facts)
+
+    def set_tenant_disabled(self, name: str, *, disabled: bool, actor: str = SERVICE) -> bool:
+        """Lock a tenant out within a second, or let it in again; its jobs and keys stay. Whether that is a change."""
+        tenant = self._tenant(name)
+        if tenant.disabled == disabled:
+            return False
+        with self._database.write() as connection:
+            access.set_disabled(connection, self._scope, tenant.id, disabled=disabled)
+            action = "tenant.disabled" if disabled else "tenant.enabled"
+            self._note(connection, actor, action, tenant.id, tenant.id, {})
+        return True
+
+    def set_limit(
+        self,
+        name: str,
+        resource: Resource,
+        window: Window,
+        amount: int | None,
+        *,
+        principal: str | None = None,
+        burst: int = 0,
+        actor: str = SERVICE,
+    ) -> None:
+        """Limit what a tenant, or one of its principals, may use in a window.
+
+        Args:
+            name: of the tenant.
+            resource: what is limited.
+            window: for how long.
+            amount: of every window; ``None`` lifts the limit.
+            principal: name of the tenant's principal whose own limit it is; the tenant as a whole without one.
+            burst: what one window may take over from the one before.
+            actor: who asks for it.
+
+        Raises:
+            InvalidRequest: a number that is no limit.
+            MissingRow: there is no such tenant or principal.
+        """
+        require_limit(amount or 0, burst)
+        tenant = self._tenant(name)
+        with self._database.write() as connection:
+            principal_id = self._principal_id(connection, tenant, principal)
             quota.set_limit(
-                connection, self._scope, tenant_id=tenant.id, resource=resource, window=window, amount=amount
+                connection,
+                self._scope,
+                tenant_id=tenant.id,
+                resource=resource,
+                window=window,
+                amount=amount,
+                principal_id=principal_id,
+                burst=burst,
             )
+            facts = {"resource": resource, "window": window, "amount": amount, "burst": burst}
+            action = "quota.lifted" if amount is None else "quota.set"
+            self._note(connection, actor, action, principal_id or tenant.id, tenant.id, facts)
+
+    def limits(self, name: str) -> list[tuple[str | None, Line]]:
+        """A tenant's quotas and those of its principals as they stand now, each with the principal's name.
+
+        Raises:
+            MissingRow: there is no such tenant.
+        """
+        tenant = self._tenant(name)
+        with self._database.read() as connection:
+            lines = quota.lines_of(connection, self._scope, tenant.id, self._clock.now_us())
+            names = self._names(connection, tenant, (line.principal_id for line in lines))
+        return [(names[line.principal_id], line) for line in lines]
+
+    def set_policy(
+        self,
+        name: str,
+        field: str,
+        value: int | tuple[str, ...] | None,
+        *,
+        principal: str | None = None,
+        actor: str = SERVICE,
+    ) -> Policy:
+        """Change one field of the policy of a tenant, or of one of its principals; ``None`` lifts that limit.
+
+        Args:
+            name: of the tenant.
+            field: one of :data:`qpu_backend.domain.policies.POLICY_FIELDS`.
+            value: a number, or for lanes, isolation and slices the names that are open. A tenant's queue is always
+                limited: ``None`` gives it the length it has without a word.
+            principal: name of the tenant's principal whose own policy it is; the tenant as a whole without one.
+            actor: who asks for it.
+
+        Returns:
+            The policy as it stands now.
+
+        Raises:
+            InvalidRequest: there is no such field, or it is no value for it.
+            MissingRow: there is no such tenant or principal.
+        """
+        asked = NOT_LIMITED.with_field(field, value)
+        tenant = self._tenant(name)
+        with self._database.write() as connection:
+            principal_id = self._principal_id(connection, tenant, principal)
+            if field == "max_queued_jobs" and not principal_id:  # stands in the tenant's own row
+                length = access.DEFAULT_MAX_QUEUED_JOBS if asked.max_queued_jobs is None else asked.max_queued_jobs
+                access.set_max_queued_jobs(connection, self._scope, tenant.id, length)
+                before = policies.read_policies(connection, self._scope, tenant.id).get("", NOT_LIMITED)
+                changed = replace(before, max_queued_jobs=length)
+            else:
+                before = policies.lock_policy(connection, self._scope, tenant.id, principal_id)
+                changed = before.with_field(field, value)
+                policies.write_policy(connection, self._scope, tenant.id, changed, principal_id)
+            action = "policy.cleared" if value is None else "policy.set"
+            facts = {"field": field, "value": value}
+            self._note(connection, actor, action, principal_id or tenant.id, tenant.id, facts)
+        return changed
+
+    def policies(self, name: str) -> dict[str | None, Policy]:
+        """What limits a tenant, and those of its principals that have a policy of their own, by name.
+
+        The tenant as a whole is ``None`` and always there.
+
+        Raises:
+            MissingRow: there is no such tenant.
+        """
+        tenant = self._tenant(name)
+        with self._database.read() as connection:
+            found = policies.read_policies(connection, self._scope, tenant.id)
+            names = self._names(connection, tenant, found)
+        whole = replace(found.pop("", NOT_LIMITED), max_queued_jobs=tenant.max_queued_jobs)
+        return {None: whole} | {names[principal_id]: policy for principal_id, policy in found.items()}
 
     def create_key(
         self,
         tenant_name: str,
         *,
         principal: str = "default",
-        role: Role = Role.MEMBER,
+        role: Role | None = None,
         expires_at_us: int | None = None,
+        label: str = "",
+        actor: str = SERVICE,
     ) -> str:
-        """A new API key, shown this once; the principal is made if the tenant has none of that name."""
+        """The key of :meth:`create_key_of`."""
+        key, _ = self.create_key_of(
+            tenant_name, principal=principal, role=role, expires_at_us=expires_at_us, label=label, actor=actor
+        )
+        return key
+
+    def create_key_of(
+        self,
+        tenant_name: str,
+        *,
+        principal: str,
+        role: Role | None = None,
+        expires_at_us: int | None = None,
+        label: str = "",
+        actor: str = SERVICE,
+    ) -> tuple[str, access.PrincipalRow]:
+        """A new API key, shown this once, and whose it is; the principal is made if the tenant has none of that name.
+
+        Args:
+            tenant_name: of the tenant.
+            principal: its name.
+            role: of a new principal; ``None``: a member. One that is there has this role already.
+            expires_at_us: wall time; ``None``: it does not expire.
+            label: what it is for.
+            actor: who asks for it.
+
+        Raises:
+            MissingRow: there is no such tenant.
+            NameTaken: the principal of that name has another role.
+            TooLarge: the tenant has as many principals as it may.
+        """
         tenant = self._tenant(tenant_name)
         now_us = self._clock.now_us()
         key = make_key(secrets.token_bytes(32))
         with self._database.write() as connection:
-            found = [p for p in access.list_principals(connection, self._scope, tenant.id) if p.name == principal]
-            owner = (
-                found[0]
-                if found
-                else access.create_principal(
-                    connection, self._scope, tenant_id=tenant.id, name=principal, role=role, now_us=now_us
+            owner = principals.find_principal(connection, self._scope, tenant.id, principal, lock=True)
+            if owner is None:
+                made_as = role or Role.MEMBER
+                owner = access.create_principal(
+                    connection, self._scope, tenant_id=tenant.id, name=principal, role=made_as, now_us=now_us
                 )
-            )
-            access.insert_key(
+                facts = {"name": principal, "role": made_as}
+                self._note(connection, actor, "principal.created", owner.id, tenant.id, facts)
+            elif role not in {None, owner.role}:
+                raise NameTaken(f"principal of the role {owner.role}, called", principal)
+            made = access.insert_key(
                 connection,
                 self._scope,
                 tenant_id=tenant.id,
@@ -93,8 +293,11 @@ class Administration:
                 key_hmac=key_hmac(key, self._pepper),
                 now_us=now_us,
                 expires_at_us=expires_at_us,
+                label=label,
             )
-        return key
+            facts = {"principal": owner.id, "label": label, "expires_at_us": expires_at_us}
+            self._note(connection, actor, "key.created", made.id, tenant.id, facts)
+        return key, owner
 
     def keys(self, tenant_name: str) -> list[tuple[access.KeyRow, str]]:
         """A tenant's keys with the names of their principals, oldest first; never the keys themselves."""
@@ -103,20 +306,60 @@ class Administration:
             names = {owner.id: owner.name for owner in access.list_principals(connection, self._scope, tenant.id)}
             return [(key, names[key.principal_id]) for key in access.list_keys(connection, self._scope, tenant.id)]
 
-    def revoke_key(self, key_id: str) -> bool:
+    def revoke_key(self, key_id: str, *, actor: str = SERVICE) -> bool:
         """Close the door for a key, within a second. Whether this call did it."""
         with self._database.write() as connection:
-            return access.revoke_key(connection, self._scope, key_id, self._clock.now_us())
+            done = access.revoke_key(connection, self._scope, key_id, self._clock.now_us())
+            if done:
+                tenant_id = keys.find_tenant_of_key(connection, self._scope, key_id)
+                self._note(connection, actor, "key.revoked", key_id, tenant_id, {})
+        return done
 
     def devices(self) -> list[devices.DeviceRow]:
         """Every device, by name."""
         with self._database.read() as connection:
             return devices.list_devices(connection)
 
-    def set_operational(self, device_id: str, *, operational: bool, status_msg: str) -> None:
+    def set_operational(self, device_id: str, *, operational: bool, status_msg: str, actor: str = SERVICE) -> None:
         """Open or close a device for new batches. Running batches end, submissions go on."""
         with self._database.write() as connection:
             devices.set_status(connection, self._scope, device_id, operational=operational, status_msg=status_msg)
+            action = "device.resumed" if operational else "device.paused"
+            self._note(connection, actor, action, device_id, None, {"status": status_msg})
+
+    def _note(
+        self,
+        connection: Connection,
+        actor: str,
+        action: str,
+        subject: str,
+        tenant_id: str | None,
+        facts: Mapping[str, object],
+    ) -> None:
+        audit.append(
+            connection,
+            self._scope,
+            actor=actor,
+            action=action,
+            subject=subject,
+            tenant_id=tenant_id,
+            facts=facts,
+            now_us=self._clock.now_us(),
+        )
+
+    def _names(
+        self, connection: Connection, tenant: access.TenantRow, principal_ids: Iterable[str]
+    ) -> dict[str, str | None]:
+        """Names of principals by their ids; '' is the tenant as a whole."""
+        return {"": None} | principals.names_of(connection, self._scope, tenant.id, {*principal_ids} - {""})
+
+    def _principal_id(self, connection: Connection, tenant: access.TenantRow, principal: str | None) -> str:
+        if principal is None:
+            return ""
+        found = principals.find_principal(connection, self._scope, tenant.id, principal)
+        if found is None:
+            raise access.MissingRow("principal", principal)
+        return found.id
 
     def _tenant(self, name: str) -> access.TenantRow:
         with self._database.read() as connection:

@@ -1,7 +1,7 @@
 """Admission: from a request's bytes to a queued job, or a refusal that loses nothing.
 
     analyse (see ``analysis.py``) → footprint, device time
-    ── one transaction ──  idempotency, queue limit, price, quota reservation, fair-queueing tag, job + program + event
+    ── one transaction ──  idempotency, price, quota reservation, rate, queue limits, fair-queueing tag, job + event
 
 A request refused before the transaction leaves no trace and does not use up its idempotency key.
 """
@@ -12,25 +12,24 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from qpu_backend.domain import fairshare, isa, pricing, programs
+from qpu_backend.domain import fairshare, isa, programs
 from qpu_backend.domain.errors import (
     CalibrationDrifted,
-    CostCapExceeded,
     DomainError,
     IdempotencyConflict,
     InvalidRequest,
-    QueueFull,
     TooLarge,
     UnknownBackend,
 )
 from qpu_backend.domain.jobs import JobState
-from qpu_backend.domain.lanes import lane_of
 from qpu_backend.domain.quota import Resource
 from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic
+from qpu_backend.pipeline.policing import count_submission, require_pace, require_policy, require_queue
+from qpu_backend.pipeline.pricing import Work
 from qpu_backend.pipeline.promising import promise_start
 from qpu_backend.pipeline.sessions import join
-from qpu_backend.stores import access, blobs, devices, events, fairness, jobs, money, quota, snapshots
-from qpu_backend.stores.errors import IdempotencyKeyTaken, MissingRow
+from qpu_backend.stores import blobs, devices, events, fairness, jobs, policies, quota, snapshots
+from qpu_backend.stores.errors import IdempotencyKeyTaken
 from qpu_backend.stores.ids import new_id
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.codec import digest
@@ -45,16 +44,18 @@ if TYPE_CHECKING:
     from qpu_backend.domain.footprint import Footprint
     from qpu_backend.domain.lanes import Lane
     from qpu_backend.domain.legs import Legs
-    from qpu_backend.domain.pricing import PriceBook
     from qpu_backend.domain.programs import Program
     from qpu_backend.domain.tenancy import SystemScope, TenantScope
     from qpu_backend.pipeline.analysis import Analysis, Analyst
+    from qpu_backend.pipeline.attempts import Attempts
     from qpu_backend.pipeline.backends import Backend
     from qpu_backend.pipeline.clocks import WallClock
     from qpu_backend.pipeline.fleet import Fleet
     from qpu_backend.pipeline.notices import NoticeBoard
+    from qpu_backend.pipeline.pricing import Pricing
     from qpu_backend.stores.database import Database
     from qpu_backend.stores.jobs import JobRow
+    from qpu_backend.stores.policies import Standing
     from qpu_backend.telemetry.metrics import Metrics
     from qpu_sdk.wire.models import JobRequest, Limits
 
@@ -78,6 +79,11 @@ class Prepared:
     occupied_qubits: int
     fairness_qubits: int
 
+    @property
+    def work(self) -> Work:
+        """What its price follows from."""
+        return Work(self.canonical_digest, self.analysis.program.shots, self.device_us, self.occupied_qubits)
+
     def session_qubits(self) -> int | None:
         """What a session on the device would hold with this job; ``None`` on a virtual backend."""
         backend = self.analysis.backend
@@ -97,8 +103,10 @@ class Admission:
         database: Database,
         fleet: Fleet,
         analyst: Analyst,
+        attempts: Attempts,
         limits: Limits,
         lanes: Mapping[str, Lane],
+        pricing: Pricing,
         system: SystemScope,
         clock: WallClock,
         notices: NoticeBoard,
@@ -107,8 +115,10 @@ class Admission:
         self._database = database
         self._fleet = fleet
         self._analyst = analyst
+        self._attempts = attempts
         self._limits = limits
         self._lanes = dict(lanes)
+        self._pricing = pricing
         self._system = system
         self._clock = clock
         self._notices = notices
@@ -128,44 +138,57 @@ class Admission:
         """
         raw_digest = digest(raw)
         try:
-            prepared = self._checked(scope, order)
+            prepared, standing = self._checked(scope, order, len(raw))
         except DomainError:  # what was admitted once is answered, even if it would be refused by now
-            earlier = self._admitted(scope, idempotency_key, raw_digest)
-            if earlier is None:
+            earlier = self._earlier(scope, idempotency_key)
+            if earlier is None or earlier.raw_digest != raw_digest:
                 raise
             return earlier, True
         try:
-            row, replayed = self._enqueue(scope, order, prepared, raw_digest, idempotency_key)
-        except IdempotencyKeyTaken as error:  # a concurrent twin was first; it is committed now
-            with self._database.read() as connection:
-                twin = jobs.find_by_idempotency_key(connection, scope, error.key)
-            if twin is None:
+            row = self._enqueue(scope, order, prepared, standing, raw_digest, idempotency_key)
+        except (IdempotencyKeyTaken, DomainError):  # asked only now: hardly any submission is a repeat
+            earlier = self._earlier(scope, idempotency_key)
+            if earlier is None:
                 raise
-            row, replayed = _same_job(twin, prepared, error.key), True
-        if not replayed:
-            self._notices.admitted(row.tenant_id, row.id)
-            self._notices.post([queue_topic(row.device_id)])
-            self._notices.post([tenant_topic(row.tenant_id)], within_s=UNHURRIED_S)
-            self._metrics.jobs_admitted.labels(device=row.device_id).inc()
-            self._log.info("job_admitted", tenant=row.tenant_id, job=row.id, device=row.device_id, shots=row.shots)
-        return row, replayed
+            return _same_job(earlier, prepared), True
+        self._notices.admitted(row.tenant_id, row.id, row.device_id)
+        self._notices.post([queue_topic(row.device_id)])
+        self._notices.post([tenant_topic(row.tenant_id)], within_s=UNHURRIED_S)
+        self._metrics.jobs_admitted.labels(device=row.device_id).inc()
+        self._log.info("job_admitted", tenant=row.tenant_id, job=row.id, device=row.device_id, shots=row.shots)
+        return row, False
 
-    def _checked(self, scope: TenantScope, order: JobRequest) -> Prepared:
+    def check(self, scope: TenantScope, order: JobRequest, size: int) -> Prepared:
+        """Whether a request of so many bytes may be admitted, as far as that can be said without the queue.
+
+        Raises:
+            DomainError: it may not.
+        """
+        return self._checked(scope, order, size)[0]
+
+    def _checked(self, scope: TenantScope, order: JobRequest, size: int) -> tuple[Prepared, Standing]:
+        """As :meth:`check`, with how the principal stands."""
         with self._database.read() as connection:
+            standing = policies.read_standing(connection, scope)
+            now_us = self._clock.now_us()
+            require_pace(standing, scope, size, now_us)
+            self._attempts.count(scope, standing.policies, now_us)
             backend = self._fleet.backend(connection, order.backend, scope)
             pinned = self._pinned(connection, order, backend)
+        require_policy(standing, self._lanes, order.options)
+        standing.policies.require_slice(backend.name.slice)
         prepared = self.prepare(scope, order, pinned or backend)
         if pinned is not None:
             _check_still_there(prepared.analysis, backend)
-        return prepared
+        standing.policies.require_circuits(len(prepared.analysis.program.angles))
+        return prepared, standing
 
-    def _admitted(self, scope: TenantScope, idempotency_key: str | None, raw_digest: str) -> JobRow | None:
-        """The job that the same bytes under the same key made."""
+    def _earlier(self, scope: TenantScope, idempotency_key: str | None) -> JobRow | None:
+        """The job that this key made."""
         if idempotency_key is None:
             return None
         with self._database.read() as connection:
-            earlier = jobs.find_by_idempotency_key(connection, scope, idempotency_key)
-        return earlier if earlier is not None and earlier.raw_digest == raw_digest else None
+            return jobs.find_by_idempotency_key(connection, scope, idempotency_key)
 
     def prepare(self, scope: TenantScope, order: JobRequest, backend: Backend) -> Prepared:
         """Analyse the request, and say what it will take; no database, no side effect."""
@@ -192,32 +215,27 @@ class Admission:
         scope: TenantScope,
         order: JobRequest,
         prepared: Prepared,
+        standing: Standing,
         raw_digest: str,
         idempotency_key: str | None,
-    ) -> tuple[JobRow, bool]:
+    ) -> JobRow:
         now_us = self._clock.now_us()
         device_id = prepared.analysis.backend.device_id
         with self._database.write() as connection:
-            if idempotency_key is not None:
-                earlier = jobs.find_by_idempotency_key(connection, scope, idempotency_key)
-                if earlier is not None:
-                    return _same_job(earlier, prepared, idempotency_key), True
-            tenant = access.read_tenant(connection, scope)
             device = devices.read_device(connection, device_id)
             if device is None:
                 raise UnknownBackend(order.backend)
-            lane = lane_of(self._lanes, order.options.lane, tenant.name)
+            lane = require_policy(standing, self._lanes, order.options)
             chip = prepared.analysis.backend.calibrated.device_view({})
             start_by_us = promise_start(connection, self._system, lane, chip, prepared.device_us)
-            if order.drift_policy == "refuse" and order.calibration_id not in {None, device.snapshot_id}:
-                raise CalibrationDrifted(transpiled=str(order.calibration_id), current=str(device.snapshot_id))
-            book, price_micro = self._price(connection, now_us, order, prepared)
+            require_undrifted(order, device)
+            priced = self._pricing.price(connection, scope, order, prepared.work, now_us)
             asked = {
                 Resource.SHOTS: prepared.analysis.program.shots,
                 Resource.DEVICE_US: prepared.device_us,
-                Resource.SPEND_MICRO: price_micro,
+                Resource.SPEND_MICRO: priced.price_micro,
             }
-            weight = lane.weight_of(tenant.weight)
+            weight = lane.weight_of(standing.tenant.weight)
             if order.options.session is not None:
                 join(
                     connection,
@@ -230,12 +248,11 @@ class Admission:
                     now_us=now_us,
                 )
             reservation = quota.reserve(connection, scope, asked, now_us)
+            count_submission(connection, scope, standing, now_us)
             legs = prepared.legs(order.options.isolation, weight)
             cost = prepared.device_us * prepared.fairness_qubits if legs is None else legs.cost(0)
             previous = fairness.lock_finish_tag(connection, scope, device_id, lane.name)
-            unfinished = jobs.count_unfinished(connection, scope)  # under that lock: concurrent twins are counted
-            if unfinished >= tenant.max_queued_jobs:
-                raise QueueFull(limit=tenant.max_queued_jobs, queued=unfinished)
+            require_queue(connection, scope, standing)  # under that lock: concurrent twins are counted
             start_tag, finish_tag = fairshare.tag(device.virtual_time, previous, cost, weight)
             fairness.write_finish_tag(connection, scope, device_id, lane.name, finish_tag)
             (program_sha,) = blobs.put_blobs(connection, [prepared.analysis.body])
@@ -264,8 +281,9 @@ class Admission:
                 shots=prepared.analysis.program.shots,
                 device_us=prepared.device_us,
                 footprint_qubits=prepared.occupied_qubits,
-                price_micro=price_micro,
-                price_book=book.id,
+                price_micro=priced.price_micro,
+                price_book=priced.price_book,
+                quote_id=priced.quote_id,
                 max_cost_micro=order.max_cost_micro,
                 quota_start=reservation,
                 start_tag=start_tag,
@@ -276,12 +294,12 @@ class Admission:
                 slice=prepared.analysis.backend.name.slice,
                 session_id=order.options.session,
             )
-            row = jobs.insert_job(connection, scope, job)
+            row = jobs.insert_job(connection, scope, job, event_seq=1)
             admitted = events.NewEvent(
                 job.id, scope.tenant_id, "admitted", JobState.QUEUED, now_us, None, _drift_note(order, device)
             )
-            events.append_events(connection, scope, [admitted])
-        return row, False
+            events.append_first(connection, scope, admitted)
+        return row
 
     def _pinned(self, connection: Connection, order: JobRequest, backend: Backend) -> Backend | None:
         """The backend with the calibration that the job asks to be checked against, where that is no longer the newest.
@@ -297,22 +315,6 @@ class Admission:
             reason = "it is not known here"
             raise CalibrationDrifted(transpiled=str(asked), current=current.id, reason=reason)
         return self._fleet.past_backend(connection, backend.name, row)
-
-    def _price(
-        self, connection: Connection, now_us: int, order: JobRequest, prepared: Prepared
-    ) -> tuple[PriceBook, int]:
-        book = money.current_price_book(connection, now_us)
-        if book is None:  # pragma: no cover - bootstrap publishes one
-            raise MissingRow("price book", "in force now")
-        price_micro = pricing.price(
-            book,
-            shots=prepared.analysis.program.shots,
-            device_us=prepared.device_us,
-            footprint_qubits=prepared.occupied_qubits,
-        )
-        if order.max_cost_micro is not None and price_micro > order.max_cost_micro:
-            raise CostCapExceeded(price_micro=price_micro, cap_micro=order.max_cost_micro)
-        return book, price_micro
 
     def _check_options(self, order: JobRequest, backend: Backend) -> None:
         if order.options.meas_level == 1 and order.program is not ProgramKind.CIRCUITS:
@@ -362,10 +364,20 @@ def _check_still_there(analysis: Analysis, current: Backend) -> None:
         raise CalibrationDrifted(transpiled=then.id, current=current.calibrated.row.id, reason=str(error)) from error
 
 
-def _same_job(earlier: JobRow, prepared: Prepared, key: str) -> JobRow:
+def _same_job(earlier: JobRow, prepared: Prepared) -> JobRow:
     if prepared.canonical_digest != earlier.canonical_digest:
-        raise IdempotencyConflict(key)
+        raise IdempotencyConflict(str(earlier.idempotency_key))
     return earlier
+
+
+def require_undrifted(order: JobRequest, device: devices.DeviceRow) -> None:
+    """Refuse a job that minds that the device has been calibrated since its circuits were transpiled.
+
+    Raises:
+        CalibrationDrifted: it has.
+    """
+    if order.drift_policy == "refuse" and order.calibration_id not in {None, device.snapshot_id}:
+        raise CalibrationDrifted(transpiled=str(order.calibration_id), current=str(device.snapshot_id))
 
 
 def _drift_note(order: JobRequest, device: devices.DeviceRow) -> str | None:

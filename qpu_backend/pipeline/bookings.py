@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from qpu_backend.domain.audit import SERVICE
 from qpu_backend.domain.promises import collides, lasts_us
-from qpu_backend.stores import access, bookings, devices, jobs
+from qpu_backend.stores import access, audit, bookings, devices, jobs
 from qpu_backend.stores.bookings import BookingRow
 from qpu_backend.stores.errors import MissingRow
 from qpu_backend.stores.ids import new_id
@@ -50,7 +51,14 @@ class Bookings:
         self._log = logger("bookings")
 
     def book(
-        self, device_id: str, *, in_us: int, for_us: int, tenant_name: str | None = None, note: str = ""
+        self,
+        device_id: str,
+        *,
+        in_us: int,
+        for_us: int,
+        tenant_name: str | None = None,
+        note: str = "",
+        actor: str = SERVICE,
     ) -> BookingRow:
         """Book a window of device time.
 
@@ -60,6 +68,7 @@ class Bookings:
             for_us: how long it is.
             tenant_name: whose it is; ``None`` for maintenance, when nothing runs.
             note: the operator's own.
+            actor: who asks, for the audit log.
 
         Raises:
             MissingRow: there is no such device or tenant.
@@ -90,6 +99,7 @@ class Bookings:
                     )
             self._check_promises(connection, device, row)
             bookings.insert_booking(connection, self._scope, row)
+            self._note(connection, "booking.made", row, actor)
         self._log.info(
             "device_booked",
             device=device_id,
@@ -100,7 +110,7 @@ class Bookings:
         )
         return row
 
-    def cancel(self, booking_id: str) -> BookingRow:
+    def cancel(self, booking_id: str, *, actor: str = SERVICE) -> BookingRow:
         """Give a window back, also one that has begun.
 
         Raises:
@@ -116,6 +126,7 @@ class Bookings:
                 raise BookingRefused(f"{booking_id} is over", field="booking")
             if not bookings.cancel_booking(connection, self._scope, booking_id, now_us=self._clock.now_us()):
                 raise BookingRefused(f"{booking_id} is cancelled already", field="booking")
+            self._note(connection, "booking.cancelled", row, actor)
         self._log.info("booking_cancelled", device=row.device_id, booking=booking_id)
         return row
 
@@ -133,6 +144,19 @@ class Bookings:
             now_us = device.device_time_us
             rows = bookings.bookings_ahead(connection, self._scope, device_id, device_time_us=now_us)
         return now_us, [(row, None if row.tenant_id is None else names[row.tenant_id]) for row in rows]
+
+    def _note(self, connection: Connection, action: str, row: BookingRow, actor: str) -> None:
+        facts = {"device": row.device_id, "starts_us": row.starts_us, "ends_us": row.ends_us}
+        audit.append(
+            connection,
+            self._scope,
+            actor=actor,
+            action=action,
+            subject=row.id,
+            tenant_id=row.tenant_id,
+            facts=facts,
+            now_us=self._clock.now_us(),
+        )
 
     def _tenant_id(self, connection: Connection, name: str) -> str:
         tenant = access.find_tenant(connection, self._scope, name)

@@ -11,14 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qpu_backend.domain.audit import SERVICE
 from qpu_backend.physics.calibration import CalibrationFailed, duration_us, measure
-from qpu_backend.stores import blobs, calibrations, devices, snapshots
+from qpu_backend.stores import audit, blobs, calibrations, devices, snapshots
 from qpu_backend.stores.calibrations import CalibrationRow
 from qpu_backend.stores.errors import MissingRow
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.codec import pack
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Connection
 
     from qpu_backend.domain.tenancy import SystemScope
@@ -54,7 +57,7 @@ class Calibration:
         self._clock = clock
         self._log = logger("calibration")
 
-    def calibrate(self, device_id: str) -> Attempt:
+    def calibrate(self, device_id: str, *, actor: str = SERVICE) -> Attempt:
         """Measure a device and publish what was measured, or fail and publish nothing. Takes device time either way.
 
         Raises:
@@ -85,6 +88,8 @@ class Calibration:
                 )
                 row = CalibrationRow(device_id, ends_us, takes_us, now_us, published.id)
             calibrations.record_calibration(connection, self._scope, row)
+            facts = {"snapshot": row.snapshot_id, "failure": row.failure, "device_time_us": ends_us}
+            self._note(connection, actor, "device.calibrated", device_id, facts)
         if isinstance(found, CalibrationFailed):
             self._log.warning("calibration_failed", device=device_id, reason=found.reason)
             return Attempt(row, current.snapshot, None)
@@ -102,7 +107,7 @@ class Calibration:
                 raise MissingRow("device", device_id)
             return calibrations.list_calibrations(connection, self._scope, device_id, limit=limit)
 
-    def pass_time(self, device_id: str, us: int) -> int:
+    def pass_time(self, device_id: str, us: int, *, actor: str = SERVICE) -> int:
         """Let a device idle for so many µs of its own time; it cannot go back.
 
         Returns:
@@ -115,6 +120,8 @@ class Calibration:
         with self._database.write() as connection:
             device = devices.lock_device(connection, self._scope, device_id)
             self._advance(connection, device, device.device_time_us + us)
+            facts = {"from_us": device.device_time_us, "passed_us": us}
+            self._note(connection, actor, "device.time_passed", device_id, facts)
         self._log.info("device_time_passed", device=device_id, passed_us=us)
         return device.device_time_us + us
 
@@ -123,6 +130,20 @@ class Calibration:
         if device_id not in self._fleet.device_ids:
             raise MissingRow("device", device_id)
         return device, self._fleet.refresh(connection, device)
+
+    def _note(
+        self, connection: Connection, actor: str, action: str, device_id: str, facts: Mapping[str, object]
+    ) -> None:
+        audit.append(
+            connection,
+            self._scope,
+            actor=actor,
+            action=action,
+            subject=device_id,
+            tenant_id=None,
+            facts=facts,
+            now_us=self._clock.now_us(),
+        )
 
     def _advance(self, connection: Connection, device: devices.DeviceRow, to_us: int) -> None:
         devices.advance_clock(

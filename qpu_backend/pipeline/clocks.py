@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+from qpu_backend.telemetry.logs import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_WORTH_TELLING_US: Final = 100_000
+"""A clock that is disciplined over the network may go back by less than that."""
 
 
 class WallClock(Protocol):
@@ -15,11 +24,49 @@ class WallClock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock, which for this process never goes back. Safe to call from many threads.
+
+    After the machine's clock was set back, this one goes at half its speed until the machine's has caught up: what is
+    noted stays in order, and what runs out still does.
+    """
+
+    def __init__(
+        self,
+        *,
+        wall_ns: Callable[[], int] = time.time_ns,
+        steady_ns: Callable[[], int] = time.monotonic_ns,
+        stepped_back: Callable[[], None] | None = None,
+    ) -> None:
+        """It is now.
+
+        Args:
+            wall_ns: the machine's clock.
+            steady_ns: one that nobody sets.
+            stepped_back: told each time that the machine's clock was set back.
+        """
+        self._wall_ns = wall_ns
+        self._steady_ns = steady_ns
+        self._stepped_back = stepped_back
+        self._lock = threading.Lock()
+        self._last_us = 0
+        self._last_wall_us = 0
+        self._at_us: int = steady_ns() // 1_000
+        self._log = logger("clock")
 
     def now_us(self) -> int:
         """UTC microseconds since 1970."""
-        return time.time_ns() // 1_000
+        with self._lock:
+            wall_us, at_us = self._wall_ns() // 1_000, self._steady_ns() // 1_000
+            back_us = self._last_wall_us - wall_us
+            slow_us = self._last_us + (at_us - self._at_us) // 2
+            now_us = max(wall_us, slow_us)
+            self._at_us = at_us if now_us == wall_us else self._at_us + 2 * (slow_us - self._last_us)
+            self._last_us, self._last_wall_us = now_us, wall_us
+        if back_us >= _WORTH_TELLING_US:
+            self._log.warning("clock_stepped_back", by_us=back_us)
+            if self._stepped_back is not None:
+                self._stepped_back()
+        return now_us
 
 
 class HandDrivenClock:

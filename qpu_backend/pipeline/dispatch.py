@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from qpu_backend.domain.planning import Plan, Wait
 from qpu_backend.domain.programs import Program
+from qpu_backend.engines.executors import ExecutorShutDown, WorkersUnreachable
 from qpu_backend.pipeline.batching import REMEMBERED_BYTES, Batch, InPlace, Member, Unplaceable, assemble
 from qpu_backend.pipeline.commitment import PlanOutdated, commit_batch, commit_idling
 from qpu_backend.pipeline.deciding import Decider
@@ -24,7 +25,7 @@ from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic
 from qpu_backend.pipeline.recent import Recent
 from qpu_backend.pipeline.recovery import recover
 from qpu_backend.stores import blobs, devices, jobs
-from qpu_backend.stores.errors import DatabaseBusy, LeaseLost
+from qpu_backend.stores.errors import DatabaseTrouble, LeaseLost
 from qpu_backend.stores.ids import new_id
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.codec import unpack
@@ -51,6 +52,8 @@ slot of the device is kept free of them: nobody's short job waits for a stranger
 promised its start."""
 _REREAD_S = 1.0
 """How often the queue is read without a hint: jobs another process admitted."""
+_HURRY_S = 0.1
+"""How soon a stop notices that it is to hurry."""
 
 
 class Dispatcher:
@@ -98,10 +101,18 @@ class Dispatcher:
         self._suspects: set[str] = set()
         self._changed = threading.Condition()
         self._stopping = False
+        self._hurrying = False
+        self._paused = False
+        self._held_back = False  # jobs that wait until others of their owner have ended
         self._thread: threading.Thread | None = None
         self._log = logger("dispatch")
 
     # --- life ------------------------------------------------------------------------------------------------------
+
+    @property
+    def lease(self) -> DeviceLease:
+        """This process's claim on the device."""
+        return self._lease
 
     def start(self) -> None:
         """Serve the queue in a thread, from now on."""
@@ -114,13 +125,26 @@ class Dispatcher:
         Returns:
             Whether everything that ran has ended. What has not is run again by the next holder of the lease.
         """
+        until_s = time.monotonic() + drain_s
         self.stop_serving()
-        if self._thread is not None:
-            self._thread.join()
+        while self._thread is not None and self._thread.is_alive():
+            left_s = until_s - time.monotonic()
+            if self._hurrying or left_s <= 0:
+                break  # without the lease it cannot commit anything
+            self._thread.join(min(_HURRY_S, left_s))
         with self._changed:
-            drained = self._changed.wait_for(lambda: not self._inflight, timeout=drain_s)
+            left_s = max(0.0, until_s - time.monotonic())
+            self._changed.wait_for(lambda: self._hurrying or not self._inflight, timeout=left_s)
+            drained = not self._inflight and not self._profile.gave_up
         self._lease.release()
+        self.wake()  # who stands by need not wait
         return drained
+
+    def hurry(self) -> None:
+        """While stopping: wait for nothing more."""
+        self._hurrying = True
+        with self._changed:
+            self._changed.notify_all()
 
     def wake(self) -> None:
         """Look at the queue now."""
@@ -129,12 +153,13 @@ class Dispatcher:
     def stop_serving(self) -> None:
         """Start nothing more; does not wait."""
         self._stopping = True
+        self._profile.stop()
         self.wake()
 
     def finished(self, batch: Batch) -> None:
         """A batch of this device has been settled or given up, or is somebody else's now."""
         with self._changed:
-            was_full = len(self._inflight) >= self._max_inflight
+            was_full = len(self._inflight) >= self._max_inflight or self._held_back
             self._inflight.discard((batch.id, batch.epoch))
             was_full |= (batch.id, batch.epoch) in self._long
             self._long.discard((batch.id, batch.epoch))
@@ -152,9 +177,17 @@ class Dispatcher:
                 hint.clear()
                 try:
                     progressed = self.dispatch_once()
+                    self._resume()
+                except ExecutorShutDown:
+                    self.stop_serving()
+                    progressed = False
                 except LeaseLost:
                     self._lease.lose()
                     progressed = False
+                except DatabaseTrouble as trouble:
+                    self._pause(trouble)
+                    time.sleep(_REREAD_S)
+                    continue
                 except Exception:  # noqa: BLE001 - the device stops, the backlog stays; the next turn tries again
                     self._log.exception("dispatch_failed", device=self._device_id)
                     self._unsure = True  # a commit that failed may have reached the database all the same
@@ -162,6 +195,20 @@ class Dispatcher:
                     continue
                 if not progressed:
                     hint.wait(_REREAD_S)
+
+    def _pause(self, trouble: DatabaseTrouble) -> None:
+        """The database cannot serve: nothing is started until it can, and nothing is forgotten."""
+        self._unsure = True  # a commit that failed may have reached the database all the same
+        if not self._paused:
+            self._log.error("dispatch_paused", device=self._device_id, trouble=trouble.code)
+            self._metrics.dispatch_paused.labels(device=self._device_id).set(1)
+        self._paused = True
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._log.info("dispatch_resumed", device=self._device_id)
+            self._metrics.dispatch_paused.labels(device=self._device_id).set(0)
+        self._paused = False
 
     # --- one turn --------------------------------------------------------------------------------------------------
 
@@ -179,6 +226,7 @@ class Dispatcher:
                 return False
         self._end_sessions()
         looked = self._lookout.look(self._suspects)
+        self._held_back = looked is not None and looked.view.unseen_tag is not None
         if looked is None or not looked.view.jobs:
             return False
         waits: list[Wait] = []
@@ -267,7 +315,7 @@ class Dispatcher:
         except Unplaceable as error:
             self._fail_unplaceable((error.job_id,))
             return False
-        except (SQLAlchemyError, DatabaseBusy, MemoryError):
+        except (SQLAlchemyError, DatabaseTrouble, MemoryError, OSError, WorkersUnreachable, ExecutorShutDown):
             raise  # nobody's fault
         except Exception:  # noqa: BLE001 - one job must not stop the device for all
             self._log.exception("batch_not_assembled", device=self._device_id, jobs=len(decision.placements))

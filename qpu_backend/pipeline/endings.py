@@ -84,6 +84,7 @@ def nothing_used(row: JobRow, end: JobState, now_us: int) -> money.UsageRow:
         price_book=row.price_book,
         price_micro=0,
         tags=list(row.tags),
+        lane=row.lane,
     )
 
 
@@ -102,8 +103,9 @@ def shots_used(connection: Connection, row: JobRow, legs: int, end: JobState, no
     if book is None:
         raise MissingRow("price book", row.price_book)
     shots, device_us = Legs.from_document(dict(row.legs)).used(legs)
-    price_micro = pricing.price(book, shots, device_us, row.footprint_qubits)
-    return replace(nothing, shots=shots, device_us=device_us, price_micro=price_micro)
+    price_micro = pricing.price(book, shots, device_us, row.footprint_qubits, row.lane)
+    # A job that was quoted for circuits that took less time then pays at most what was quoted, and reserved, for all.
+    return replace(nothing, shots=shots, device_us=device_us, price_micro=min(price_micro, row.price_micro))
 
 
 def keep_books(

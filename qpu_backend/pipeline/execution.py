@@ -12,12 +12,14 @@ blamed at most once.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from concurrent.futures import BrokenExecutor, Future
-from dataclasses import dataclass, replace
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from qpu_backend.engines.executors import ExecutorShutDown, WorkersUnreachable, ask
 from qpu_backend.engines.protocol import RegionTask, SliceOutcome, decode_report, join_tasks
 from qpu_backend.engines.worker import run_tasks
 
@@ -50,11 +52,19 @@ class MemberOutcome:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchOutcome:
-    """A batch that came back: one outcome a member, or the error that took the whole attempt down."""
+    """A batch that came back: one outcome a member, or the error that took the whole attempt down.
+
+    Attributes:
+        batch: that came back.
+        members: one outcome for each, unless there is an error.
+        error: of the whole attempt.
+        since_s: when it came back, on the monotonic clock.
+    """
 
     batch: Batch
     members: tuple[MemberOutcome, ...]
     error: BaseException | None = None
+    since_s: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +83,16 @@ class ExecutorClosed(Exception):
 class Execution:
     """Runs batches on an executor with so many workers. Safe to call from many threads."""
 
-    def __init__(self, executor: Executor, workers: int) -> None:
+    def __init__(self, executor: Executor, workers: int, *, refused: Callable[[], None] | None = None) -> None:
+        """Nothing runs yet.
+
+        Args:
+            executor: the workers.
+            workers: how many of them a batch is shared out to.
+            refused: told of each call that no worker process could be started for.
+        """
         self._executor = executor
+        self._refused = refused
         self._workers = workers
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Batch, Callable[[BatchOutcome], None]]] = deque()
@@ -119,17 +137,25 @@ class Execution:
             ended(BatchOutcome(batch, (), error))
             return
         for index, payload in enumerate(payloads):
-            gathering.expect(index, self._call(payload))
+            try:
+                gathering.expect(index, self._call(payload))
+            except BaseException as error:  # noqa: BLE001 - the batch must come back, whatever has become of the call
+                gathering.lose(error)
 
     def _call(self, payload: bytes) -> Future[bytes]:
-        """Ask the executor; a refusal is an answer like any other."""
+        """Ask the executor; a refusal is an answer like any other, and comes at once."""
+        refused: Future[bytes] = Future()
         try:
-            return self._executor.submit(run_tasks, payload)
-        except Exception as error:  # noqa: BLE001 - whatever the executor died of is this attempt's outcome
-            refused: Future[bytes] = Future()
-            closed = isinstance(error, RuntimeError) and not isinstance(error, BrokenExecutor)
-            refused.set_exception(ExecutorClosed(str(error)) if closed else error)
-            return refused
+            return ask(self._executor, run_tasks, payload)
+        except ExecutorShutDown as error:
+            refused.set_exception(ExecutorClosed(str(error)))
+        except WorkersUnreachable as error:  # nothing ran, and it is asked for again
+            if self._refused is not None:
+                self._refused()
+            refused.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - whatever the executor died of is this attempt's outcome
+            refused.set_exception(error)
+        return refused
 
 
 class _Gathering:
@@ -148,13 +174,24 @@ class _Gathering:
         """The answer to a call is, or will be, in this future."""
         future.add_done_callback(lambda finished: self._collect(call, finished))
 
+    def lose(self, error: BaseException) -> None:
+        """There will be no answer to one of the calls."""
+        with self._lock:
+            self._error = self._error or error
+        self._count()
+
     def _collect(self, call: int, future: Future[bytes]) -> None:
         error = ExecutorClosed("the executor cancelled the batch") if future.cancelled() else future.exception()
+        if error is not None:
+            self.lose(error)
+            return
         with self._lock:
-            if error is None:
-                self._answers[call] = future.result()
-            else:
-                self._error = self._error or error
+            self._answers[call] = future.result()
+        self._count()
+
+    def _count(self) -> None:
+        """One call fewer to wait for."""
+        with self._lock:
             self._left -= 1
             if self._left:
                 return

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qpu_backend.stores import devices
+from qpu_backend.stores.errors import DatabaseTrouble
 from qpu_backend.stores.ids import new_id
 from qpu_backend.telemetry.logs import logger
 
@@ -34,6 +36,8 @@ class DeviceLease:
         self._identity = local_identity()
         self._metrics = metrics
         self._epoch: int | None = None
+        self._sure_until_s = 0.0
+        self._standing_by = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._log = logger("lease")
@@ -43,8 +47,30 @@ class DeviceLease:
         """The fencing epoch while the lease is held, otherwise None."""
         return self._epoch
 
+    @property
+    def sure_epoch(self) -> int | None:
+        """The fencing epoch while nobody else can have taken the lease, otherwise None."""
+        return self._epoch if time.monotonic() < self._sure_until_s else None
+
     def acquire(self) -> int | None:
         """Try to take the lease; returns its epoch, or None while somebody else holds it."""
+        with self._database.read() as connection:
+            free = devices.lease_is_free(
+                connection,
+                self._scope,
+                self._device_id,
+                self._identity,
+                ttl_us=LEASE_TTL_US,
+                local_alive=process_lives,
+            )
+        epoch = self._take() if free else None
+        if epoch is None and not self._standing_by:
+            self._log.info("lease_held_elsewhere", device=self._device_id)
+        self._standing_by = epoch is None
+        return epoch
+
+    def _take(self) -> int | None:
+        sure_until_s = time.monotonic() + LEASE_TTL_US / 1e6
         with self._database.write() as connection:
             epoch = devices.take_lease(
                 connection,
@@ -55,6 +81,7 @@ class DeviceLease:
                 local_alive=process_lives,
             )
         if epoch is not None:
+            self._sure_until_s = sure_until_s
             self._epoch = epoch
             self._metrics.lease_held.labels(device=self._device_id).set(1)
             self._log.info("lease_taken", device=self._device_id, epoch=epoch)
@@ -77,6 +104,7 @@ class DeviceLease:
             try:
                 with self._database.write() as connection:
                     devices.release_lease(connection, self._scope, self._device_id, epoch=self._epoch)
+                self._log.info("lease_released", device=self._device_id, epoch=self._epoch)
             except Exception:  # noqa: BLE001 - it runs out by itself, and the rest must still be closed
                 self._log.exception("lease_release_failed", device=self._device_id)
             self._epoch = None
@@ -92,29 +120,38 @@ class DeviceLease:
             epoch = self._epoch
             if epoch is None:
                 continue
+            sure_until_s = time.monotonic() + LEASE_TTL_US / 1e6
             try:
                 with self._database.write() as connection:
                     held = devices.renew_lease(
                         connection, self._scope, self._device_id, epoch=epoch, ttl_us=LEASE_TTL_US
                     )
+            except DatabaseTrouble as trouble:
+                self._log.warning("lease_renewal_postponed", device=self._device_id, trouble=trouble.code)
+                continue
             except Exception:  # noqa: BLE001 - a database that does not answer now may answer before the lease ends
                 self._log.exception("lease_renewal_failed", device=self._device_id)
                 continue
-            if not held and self._epoch == epoch:
+            if held:
+                self._sure_until_s = sure_until_s
+            elif self._epoch == epoch:
                 self.lose()
 
 
 def local_identity() -> devices.LeaseHolder:
     """This process, told apart from any other that ever has its number."""
     pid = os.getpid()
-    return devices.LeaseHolder(holder=new_id("worker"), boot_id=_boot_id(), pid=pid, pid_started=_started(pid))
+    return devices.LeaseHolder(holder=new_id("worker"), boot_id=_boot_id(), pid=pid, pid_started=_started(pid) or "")
 
 
 def process_lives(holder: devices.LeaseHolder) -> bool:
     """Whether the holder may still be alive; only a process of this machine and this boot can be known to be dead."""
     if holder.boot_id != _boot_id() or not holder.boot_id:
         return True
-    return _started(holder.pid) == holder.pid_started != ""
+    if not _exists(holder.pid):
+        return False
+    started = _started(holder.pid)
+    return started is None or (started != "" and started == (holder.pid_started or started))
 
 
 def _boot_id() -> str:
@@ -125,10 +162,21 @@ def _boot_id() -> str:
         return ""  # not Linux: leases of other processes run out instead
 
 
-def _started(pid: int) -> str:
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # not ours to signal, but there
+        return True
+    return True
+
+
+def _started(pid: int) -> str | None:
+    """When the process was started, empty for a zombie; none where that is hidden, as other users' processes may be."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
-        return ""
+        return None
     state, *fields = stat.rpartition(")")[2].split()  # from field 3 on
     return "" if state in "ZX" else fields[18]  # field 22: start time in clock ticks since boot; a zombie is dead

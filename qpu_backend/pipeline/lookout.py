@@ -9,7 +9,7 @@ from qpu_backend.domain.footprint import Footprint
 from qpu_backend.domain.sessions import in_force
 from qpu_backend.domain.slices import slice_key
 from qpu_backend.domain.views import DeviceView, Hold, QueuedJob, View
-from qpu_backend.stores import access, bookings, devices, jobs, occupancy, sessions
+from qpu_backend.stores import access, bookings, devices, jobs, occupancy, queue, sessions
 from qpu_backend.stores.errors import MissingRow
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class Looked:
         seen = tuple(jobs)
         left_out = {job.id for job in self.view.jobs} - {job.id for job in seen}
         tags = [job.start_tag for job in self.view.jobs if job.id in left_out]
+        if self.view.unseen_tag is not None:
+            tags.append(self.view.unseen_tag)
         return replace(self, view=replace(self.view, jobs=seen, unseen_tag=min(tags, default=None)))
 
 
@@ -77,15 +79,13 @@ class Lookout:
             if not device.operational:
                 return None
             calibrated = self._fleet.refresh(connection, device)
-            front = jobs.queue_view(connection, self._scope, self._device_id, per_tenant=_PER_TENANT, window=_WINDOW)
             there_is = occupancy.read_occupancy(connection, self._scope, self._device_id)
             promised = jobs.promised_jobs(connection, self._scope, self._device_id) if there_is.promised else []
             booked = self._booked(connection, device.device_time_us) if there_is.booked else []
             owners = self._owners_jobs(connection, booked, device.device_time_us)
+            in_order, unseen_tag = self._queue(connection, there_is.limited, promised, owners)
             slices = self._slices(connection, calibrated)
             opened = sessions.open_sessions(connection, self._scope, self._device_id) if there_is.held else []
-        rows = {row.id: row for row in (*front, *promised, *owners)}
-        in_order = sorted(rows.values(), key=lambda row: (row.start_tag, row.id))
         now_us = self._clock.now_us()
         windows = {row.tenant_id: row.id for row in reversed(booked) if row.tenant_id is not None}
         queued = tuple(_queued(row, suspects, now_us, windows.get(row.tenant_id)) for row in in_order)
@@ -96,7 +96,30 @@ class Lookout:
         if opened:
             holds = (Hold(row.id, tuple(row.region)) for row in opened if row.region is not None)
             chip = replace(chip, holds=tuple(hold for hold in holds if in_force(hold, queued, chip)))
-        return Looked(View(queued, device.virtual_time), chip, device.device_time_us, calibrated)
+        return Looked(View(queued, device.virtual_time, unseen_tag), chip, device.device_time_us, calibrated)
+
+    def _queue(
+        self,
+        connection: Connection,
+        limited: bool,
+        promised: list[QueuedJobRow],
+        owners: list[QueuedJobRow],
+    ) -> tuple[list[QueuedJobRow], int | None]:
+        """The jobs to see, in order, and the smallest tag of those that wait because enough of their owner's run."""
+        if limited:
+            within = queue.limited_view(
+                connection,
+                self._scope,
+                self._device_id,
+                per_tenant=_PER_TENANT,
+                window=_WINDOW,
+                kept=promised,
+                owners=owners,
+            )
+            return within.jobs, within.unseen_tag
+        front = jobs.queue_view(connection, self._scope, self._device_id, per_tenant=_PER_TENANT, window=_WINDOW)
+        rows = {row.id: row for row in (*front, *promised, *owners)}
+        return sorted(rows.values(), key=lambda row: (row.start_tag, row.id)), None
 
     def _booked(self, connection: Connection, device_time_us: int) -> list[BookingRow]:
         return bookings.bookings_ahead(connection, self._scope, self._device_id, device_time_us=device_time_us)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qpu_backend.domain.jobs import JobState
-from qpu_backend.stores import devices, jobs
+from qpu_backend.domain.privacy import told_pace, told_wait
+from qpu_backend.stores import devices, jobs, policies
 from qpu_backend.stores.pace import read_pace
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ class Outlook:
 
     Attributes:
         ahead: jobs of anybody with a smaller tag.
-        start_in_s: wall time until it starts, an estimate; ``None`` where the device has done nothing yet to go by.
+        start_in_s: wall time until it starts, an estimate in coarse steps; ``None`` where the device has done nothing
+            yet to go by.
         message: a sentence for its tenant.
     """
 
@@ -43,17 +45,41 @@ def outlook(connection: Connection, scope: TenantScope, row: JobRow) -> Outlook 
     if device is not None and not device.operational:
         message = f"{progress}waiting: the device starts nothing now ({device.status_msg}); {before}"
         return Outlook(ahead, None, message)
+    limited = _limited(connection, scope, row)
+    if limited is not None:
+        return Outlook(ahead, None, f"{progress}waiting: {limited}; {before}")
     start_in_s = estimate_s(ahead, read_pace(connection, row.device_id))
     if not ahead:
         message = "next in line; it starts when the chip, and a simulator, have room for it"
     else:
         message = f"waiting: {before}"
-        message += "" if start_in_s is None else f", start in about {max(1, round(start_in_s))} s"
+        message += "" if start_in_s is None else f", start in about {start_in_s:.0f} s"
     return Outlook(ahead, start_in_s, progress + message)
 
 
+def _limited(connection: Connection, scope: TenantScope, row: JobRow) -> str | None:
+    """What it is told where as many jobs run as may; a job that was promised its start does not wait for that."""
+    if row.start_by_us is not None:
+        return None
+    limits = policies.running_limits(connection, scope, row.principal_id)
+    full = {whose: runs for whose, (limit, runs) in limits.items() if runs >= limit}
+    if not full:
+        return None
+    whose, runs = next(iter(sorted(full.items())))
+    verb = "runs" if runs == 1 else "run"
+    if not whose:
+        return f"{runs} of your tenant's jobs {verb}, which is its limit"
+    if whose == scope.principal_id:
+        return f"{runs} of your jobs {verb}, which is your limit"
+    return f"{runs} of its principal's jobs {verb}, which is their limit"
+
+
 def estimate_s(ahead: int, pace: Pace | None) -> float | None:
-    """Seconds until a job starts: the batches that those before it fill, and half of the one that runs now."""
+    """Seconds until a job starts, in coarse steps: how long exactly a device works for others is nobody's business.
+
+    It waits for the batches that those before it fill, and for half of the one that runs now.
+    """
     if pace is None:
         return None
-    return pace.seconds_per_batch * (ahead // pace.jobs_per_batch + 0.5)
+    seconds_per_batch, jobs_per_batch = told_pace(pace.seconds_per_batch, pace.jobs_per_batch)
+    return told_wait(seconds_per_batch * (ahead // jobs_per_batch + 0.5))

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from qpu_backend.domain.errors import NotFound
 from qpu_backend.domain.planning import Plan, Wait, plan
+from qpu_backend.domain.retention import ResultArchived
 from qpu_backend.domain.views import DeviceView, View
 from qpu_backend.stores import batches, blobs, jobs, snapshots
+from qpu_backend.stores.retention import MARKER_SHA
 from qpu_sdk.wire.codec import unpack
 
 if TYPE_CHECKING:
@@ -85,6 +87,8 @@ class Plans:
             if batch is None:
                 raise NotFound("batch", name)
             placements = batches.placements_of(connection, self._scope, batch.id)
+            if batch.plan_sha == MARKER_SHA:
+                raise ResultArchived(f"what batch {batch.id} was planned from")
             stored = unpack(blobs.get_blob(connection, batch.plan_sha))
             row = snapshots.read_snapshot(connection, stored["snapshot_id"])
             if row is None:

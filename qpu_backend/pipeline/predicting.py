@@ -14,6 +14,7 @@ from qpu_backend.domain.views import QueuedJob
 from qpu_backend.physics.prediction import Prediction, predict
 from qpu_backend.physics.relocate import relocate
 from qpu_backend.physics.timing import Durations, schedule
+from qpu_backend.stores import policies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from qpu_backend.domain.tenancy import TenantScope
     from qpu_backend.physics.circuit import IsaCircuit
     from qpu_backend.pipeline.analysis import Analyst
+    from qpu_backend.pipeline.attempts import Attempts
     from qpu_backend.pipeline.backends import Backend
+    from qpu_backend.pipeline.clocks import WallClock
     from qpu_backend.pipeline.fleet import Fleet
     from qpu_backend.stores.database import Database
     from qpu_sdk.wire.models import CircuitPayload
@@ -48,10 +51,14 @@ class Predicted:
 class Predictor:
     """Predicts for tenants. Safe to call from many threads."""
 
-    def __init__(self, database: Database, fleet: Fleet, analyst: Analyst) -> None:
+    def __init__(
+        self, database: Database, fleet: Fleet, analyst: Analyst, attempts: Attempts, clock: WallClock
+    ) -> None:
         self._database = database
         self._fleet = fleet
         self._analyst = analyst
+        self._attempts = attempts
+        self._clock = clock
 
     def predict(self, scope: TenantScope, name: str, payload: CircuitPayload) -> tuple[Backend, list[Predicted]]:
         """The backend with its calibration of now, and one prediction a circuit.
@@ -60,11 +67,13 @@ class Predictor:
         else were on the chip.
 
         Raises:
+            RateLimited: too many have been asked for lately.
             UnknownBackend: no such backend that this tenant may use.
             InvalidCircuit: the circuits cannot be read.
             DomainError: they are not in the backend's instructions, or too long.
         """
         with self._database.read() as connection:
+            self._attempts.count(scope, policies.read_standing(connection, scope).policies, self._clock.now_us())
             backend = self._fleet.backend(connection, name, scope)
         circuits = self._analyst.read(payload, backend)
         asked = sum(circuit.num_operations for circuit in circuits)

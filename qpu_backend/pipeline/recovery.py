@@ -1,7 +1,7 @@
 """Recovery: the same batch again after a crash, and how a poisonous job is found.
 
 A batch was committed with everything it means, so running it again gives the same counts. After a lost lease or a
-dead worker the same batch runs under the new epoch. After :data:`MAX_FAILURES` failed attempts in a row it is
+dead worker the same batch runs under the new epoch. After :data:`MAX_FAILURES` failed attempts it is
 dissolved: its jobs go back to the queue to run alone, and the one that fails alone fails for good, at no cost.
 
 A server that dies is no fault of the batches it was running, so being taken over is no failed attempt. Only after
@@ -11,18 +11,19 @@ A server that dies is no fault of the batches it was running, so being taken ove
 from __future__ import annotations
 
 import threading
-from collections import Counter
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from qpu_backend.domain.deferral import Choice
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.programs import Program
+from qpu_backend.engines.executors import WorkersUnreachable
 from qpu_backend.pipeline.batching import Batch, Member
 from qpu_backend.pipeline.endings import end_cancelled, fail_jobs
 from qpu_backend.pipeline.execution import ExecutorClosed
 from qpu_backend.pipeline.notices import queue_topic
 from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs
-from qpu_backend.stores.errors import LeaseLost, MissingRow
+from qpu_backend.stores.errors import DatabaseTrouble, LeaseLost, MissingRow
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.codec import unpack
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 MAX_FAILURES = 3
 MAX_ATTEMPTS = 12
 _POSTPONE_S = 1.0
+_ASK_AGAIN_S = 1.0
+"""After workers could not be reached."""
 
 
 class Runner(Protocol):
@@ -99,7 +102,7 @@ def run_again(
     epoch: int,
     now_us: int,
     *,
-    hopeless: bool = False,
+    failed: int | None = None,
 ) -> Batch | None:
     """The next attempt of a batch, or None when it was dissolved or has ended.
 
@@ -110,7 +113,8 @@ def run_again(
         device_id: its device.
         epoch: of the lease that this process holds.
         now_us: wall time.
-        hopeless: dissolve it, whatever its number of attempts.
+        failed: the attempt that failed; none where the batch was only taken over. It counts once, however often the
+            database has to be told.
 
     Raises:
         LeaseLost: the device has another holder.
@@ -120,11 +124,11 @@ def run_again(
         row = _existing(batches.read_batch(connection, scope, batch_id), batch_id)
         if row.state != "running":
             return None
-        attempt = row.attempt + 1
-        if hopeless or attempt > MAX_ATTEMPTS or _unwanted(connection, scope, row):
+        attempt, failures = row.attempt + 1, row.failures + (row.attempt == failed)
+        if failures >= MAX_FAILURES or attempt > MAX_ATTEMPTS or _unwanted(connection, scope, row):
             dissolve(connection, scope, row, now_us)
             return None
-        batches.bump_attempt(connection, scope, batch_id, epoch=epoch, attempt=attempt)
+        batches.bump_attempt(connection, scope, batch_id, epoch=epoch, attempt=attempt, failures=failures)
     with database.read() as connection:
         batch = load(connection, scope, batch_id)
     _log.warning("batch_attempted_again", batch=batch_id, device=device_id, attempt=attempt)
@@ -223,7 +227,6 @@ class Retrier:
         self._clock = clock
         self._notices = notices
         self._dispatchers = dispatchers
-        self._failures: Counter[str] = Counter()
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -231,12 +234,14 @@ class Retrier:
         self._stopping.set()
 
     def finished(self, batch: Batch) -> None:
-        """The batch needs nothing more: forget how often it failed."""
-        self._failures.pop(batch.id, None)
+        """The batch needs nothing more."""
         self._dispatchers[batch.device_id].finished(batch)
 
     def retry(self, outcome: BatchOutcome) -> None:
         """Run the batch again, or give it up. Blocks while the database does not answer: nothing may be forgotten.
+
+        It also waits a moment before workers are asked for again that could not be reached, once for all batches that
+        came back at that time.
 
         A batch that an ending process could not run stays committed as it is, for the next holder of the lease.
         """
@@ -246,8 +251,12 @@ class Retrier:
             runner.stop_serving()
             self.finished(batch)
             return
-        self._failures[batch.id] += 1
-        failures = self._failures[batch.id]
+        if isinstance(outcome.error, WorkersUnreachable):
+            _log.warning("batch_waits_for_workers", batch=batch.id, attempt=batch.attempt)
+            wait_s = outcome.since_s + _ASK_AGAIN_S - time.monotonic()  # once for all that came back together
+            if not self._stopping.wait(max(0.0, wait_s)):
+                runner.run_again(batch)  # the same attempt
+            return
         _log.warning("batch_attempt_failed", batch=batch.id, attempt=batch.attempt, error=repr(outcome.error))
         while not self._stopping.is_set():
             try:
@@ -258,12 +267,16 @@ class Retrier:
                     batch.device_id,
                     batch.epoch,
                     self._clock.now_us(),
-                    hopeless=failures >= MAX_FAILURES,
+                    failed=batch.attempt,
                 )
             except LeaseLost:
                 self.finished(batch)
                 return
-            except Exception:  # noqa: BLE001 - a database that does not answer: the batch waits for it
+            except DatabaseTrouble as trouble:
+                _log.warning("retry_postponed", batch=batch.id, trouble=trouble.code)
+                self._stopping.wait(_POSTPONE_S)
+                continue
+            except Exception:  # noqa: BLE001 - whatever it is, the batch waits for its end
                 _log.exception("retry_postponed", batch=batch.id)
                 self._stopping.wait(_POSTPONE_S)
                 continue

@@ -18,6 +18,7 @@ from qpu_backend.domain.errors import IllegalTransition, NotFound
 from qpu_backend.domain.legs import Legs
 from qpu_backend.domain.privacy import CoTenants
 from qpu_backend.domain.programs import Program
+from qpu_backend.domain.retention import ResultArchived
 from qpu_backend.engines.alone import alone, executions_of
 from qpu_backend.engines.protocol import RegionTask, decode_report, join_tasks
 from qpu_backend.engines.worker import run_tasks
@@ -28,6 +29,7 @@ from qpu_backend.pipeline.postprocessing import result_of
 from qpu_backend.pipeline.recent import Recent
 from qpu_backend.stores import batches, blobs, jobs
 from qpu_backend.stores.errors import MissingRow
+from qpu_backend.stores.retention import MARKER_SHA
 from qpu_sdk.wire.codec import unpack
 from qpu_sdk.wire.errors import MalformedPayload
 from qpu_sdk.wire.results import decode_result, encode_result
@@ -115,6 +117,7 @@ class Replays:
 
         Raises:
             NotFound: the tenant has no such job.
+            ResultArchived: the service keeps records for a limited time, and that is over.
             IllegalTransition: its record was written by a release whose records this one does not run.
         """
         with self._database.read() as connection:
@@ -127,6 +130,8 @@ class Replays:
             if len(placed) != row.num_legs:
                 raise MissingRow("placement", job_id)
             shas = [one.placement.record_sha for one in placed]
+            if row.archived_at_us is not None or MARKER_SHA in shas:
+                raise ResultArchived(f"what job {job_id} would be replayed from")
             bodies = blobs.get_blobs(connection, [row.program_sha, row.result_sha, *shas])
         recorded = decode_result(bodies[row.result_sha])
         program = Program.from_document(unpack(bodies[row.program_sha]))
@@ -159,7 +164,8 @@ class Replays:
                 answered: Future[bytes] = Future()
                 answered.set_result(known)
                 return answered
-            if len(self._running) >= self._at_once or any(tenant == key[0] for tenant, _ in self._running):
+            busy = [tenant for (tenant, _), each in self._running.items() if not each.done()]
+            if len(busy) >= self._at_once or key[0] in busy:
                 raise ReplaysBusy
             try:
                 future = self._executor.submit(run_tasks, join_tasks(replay.records))

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from qpu_backend.domain import ledger
 from qpu_backend.domain.errors import IdempotencyConflict, InvalidRequest, NotFound
+from qpu_backend.domain.lanes import STANDARD
 from qpu_backend.domain.quota import Resource, reserve_all
 from qpu_backend.domain.sessions import SessionState, Term, price_of_hold, require_share, room
 from qpu_backend.domain.tenancy import TenantId
 from qpu_backend.pipeline.notices import queue_topic
-from qpu_backend.stores import money, quota, sessions
+from qpu_backend.stores import money, policies, quota, sessions
 from qpu_backend.stores.errors import MissingRow
 from qpu_backend.stores.ids import new_id
 from qpu_backend.telemetry.logs import logger
@@ -66,6 +67,42 @@ def join(
         SessionClosed: it takes no jobs any more.
     """
     row = sessions.lock_session(connection, scope, session_id)
+    row = _joinable(connection, scope, row, session_id, backend=backend, qubits=qubits, lane=lane, now_us=now_us)
+    if (row.lane, row.weight) != (lane, weight):
+        sessions.set_lane(connection, scope, row.id, lane, weight)
+    sessions.set_term(connection, scope, row.id, row.term.prolonged(now_us))
+
+
+def require_joinable(
+    connection: Connection,
+    scope: TenantScope,
+    session_id: str,
+    *,
+    backend: str,
+    qubits: int | None,
+    lane: str,
+    now_us: int,
+) -> None:
+    """Whether a job could :func:`join` a session now; nothing is locked or changed.
+
+    Raises:
+        InvalidRequest, SessionClosed: as there.
+    """
+    row = sessions.get_session(connection, scope, session_id)
+    _joinable(connection, scope, row, session_id, backend=backend, qubits=qubits, lane=lane, now_us=now_us)
+
+
+def _joinable(
+    connection: Connection,
+    scope: TenantScope,
+    row: SessionRow | None,
+    session_id: str,
+    *,
+    backend: str,
+    qubits: int | None,
+    lane: str,
+    now_us: int,
+) -> SessionRow:
     if row is None:
         raise InvalidRequest(f"you have no session {session_id!r}", field=_FIELD)
     if row.backend != backend:
@@ -82,9 +119,7 @@ def join(
         raise InvalidRequest(
             f"session {row.id} is in lane {row.lane!r}, that of its first job; ask for the same", field="options.lane"
         )
-    if (row.lane, row.weight) != (lane, weight):
-        sessions.set_lane(connection, scope, row.id, lane, weight)
-    sessions.set_term(connection, scope, row.id, row.term.prolonged(now_us))
+    return row
 
 
 class Sessions:
@@ -115,6 +150,7 @@ class Sessions:
 
         Raises:
             UnknownBackend: there is no such backend.
+            SliceRefused: it is a slice that is not open to this principal.
             InvalidRequest: a value of the request is wrong.
             SessionShareExceeded: the tenant's sessions hold as much of the device as they may.
             QuotaExceeded: the tenant has no money left to hold anything with.
@@ -125,6 +161,7 @@ class Sessions:
         session_id = _id_of(scope, idempotency_key)
         with self._database.read() as connection:
             backend = self._fleet.backend(connection, order.backend, scope)
+            policies.read_standing(connection, scope).policies.require_slice(backend.name.slice)
         self.expire(backend.device_id)  # what is over holds nothing back
         with self._database.write() as connection:
             held = sessions.lock_held_qubits(connection, scope, backend.device_id)
@@ -217,14 +254,15 @@ class Sessions:
         return True
 
     def _unpaid(self, connection: Connection, opened: Iterable[SessionRow], now_us: int) -> list[SessionRow]:
-        """The open sessions of tenants that have spent what they may, what their sessions held so far included."""
-        of_tenant: dict[str, list[SessionRow]] = defaultdict(list)
+        """The open sessions of tenants and principals that have spent what they may, with what they held so far."""
+        together: dict[tuple[str, str], list[SessionRow]] = defaultdict(list)
         for row in opened:
             if row.held_cost:
-                of_tenant[row.tenant_id].append(row)
+                together[row.tenant_id, ""].append(row)
+                together[row.tenant_id, row.principal_id].append(row)
         unpaid: list[SessionRow] = []
-        for tenant_id, rows in of_tenant.items():
-            free = quota.least_free(connection, self._scope, tenant_id, Resource.SPEND_MICRO, now_us)
+        for (tenant_id, principal_id), rows in together.items():
+            free = quota.least_free(connection, self._scope, tenant_id, Resource.SPEND_MICRO, now_us, principal_id)
             if free is not None and sum(_price(connection, row) for row in rows) > free:
                 unpaid += rows
         return unpaid
@@ -238,7 +276,8 @@ class Sessions:
         if price_micro:
             charge = ledger.charge(row.id, TenantId(row.tenant_id), price_micro)
             money.insert_postings(connection, self._scope, [charge], posted_at_us=now_us)
-            quota.spend(connection, self._scope, row.tenant_id, Resource.SPEND_MICRO, price_micro, now_us)
+            spent = Resource.SPEND_MICRO
+            quota.spend(connection, self._scope, row.tenant_id, spent, price_micro, now_us, row.principal_id)
         return True
 
     def _tell(self, row: SessionRow, why: str) -> None:
@@ -263,7 +302,7 @@ def _price(connection: Connection, row: SessionRow) -> int:
     book = money.read_price_book(connection, row.price_book)
     if book is None:
         raise MissingRow("price book", row.price_book)
-    return price_of_hold(book, row.held_cost)
+    return price_of_hold(book, row.held_cost, row.lane or STANDARD)  # without a lane it has held nothing yet
 
 
 def _qubits(backend: Backend, order: SessionRequest, held: list[int]) -> int:

@@ -19,7 +19,7 @@ from qpu_backend.pipeline.notices import UNHURRIED_S, queue_topic, tenant_topic
 from qpu_backend.pipeline.parts import Part, earlier_parts
 from qpu_backend.pipeline.postprocessing import package
 from qpu_backend.stores import batches, blobs, devices, events, job_states, jobs
-from qpu_backend.stores.errors import LeaseLost
+from qpu_backend.stores.errors import DatabaseTrouble, LeaseLost
 from qpu_backend.telemetry.logs import logger
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from qpu_backend.telemetry.metrics import Metrics
 
 
+_POSTPONE_S = 0.5
 _STOP_WITHIN_S = 30.0
 """A database that does not answer must not keep a process from ending: what is committed as running runs again."""
 
@@ -75,6 +76,7 @@ class Settler:
         self._retry = retry
         self._finished = finished
         self._ready: queue.SimpleQueue[BatchOutcome | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._log = logger("settlement")
 
@@ -84,7 +86,8 @@ class Settler:
         self._thread.start()
 
     def stop(self) -> None:
-        """Settle what has come back, then end."""
+        """Settle what has come back, then end; wait no longer for a database that cannot serve."""
+        self._stopping.set()
         self._ready.put(None)
         if self._thread is not None:
             self._thread.join(_STOP_WITHIN_S)
@@ -110,7 +113,7 @@ class Settler:
         for outcome in outcomes:
             if outcome.error is None:
                 try:
-                    self._settle_batch(outcome)
+                    self._settle_when_possible(outcome)
                 except LeaseLost:
                     self._log.warning("settlement_fenced", batch=outcome.batch.id)
                     self._finished(outcome.batch)
@@ -120,6 +123,24 @@ class Settler:
             else:
                 self._metrics.attempts_failed.labels(device=outcome.batch.device_id).inc()
                 self._retry(outcome)
+
+    def _settle_when_possible(self, outcome: BatchOutcome) -> None:
+        """A database that cannot serve is no fault of the batch: what it measured is kept until it can be stored.
+
+        A process that ends meanwhile leaves the batch as it is committed, for the next holder of the lease.
+        """
+        postponed = False
+        while True:
+            try:
+                self._settle_batch(outcome)
+            except DatabaseTrouble as trouble:
+                if not postponed:
+                    self._log.warning("settlement_postponed", batch=outcome.batch.id, trouble=trouble.code)
+                postponed = True
+                if self._stopping.wait(_POSTPONE_S):
+                    return
+            else:
+                return
 
     def _settle_batch(self, outcome: BatchOutcome) -> None:
         batch = outcome.batch

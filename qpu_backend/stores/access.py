@@ -1,19 +1,27 @@
-"""Tenants, their principals and API keys. Keys are stored as HMACs; the key itself is never here."""
+"""Tenants, their principals and API keys: how they are made, and the question whose a key is.
+
+Keys are stored as HMACs; the key itself is never here. What happens to principals and keys later is in
+``principals.py`` and ``keys.py``.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import BigInteger, Connection, String, bindparam, func, insert, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
+from qpu_backend.domain.principals import check_principals
 from qpu_backend.domain.tenancy import PrincipalId, Role, SystemScope, TenantId, TenantScope
 from qpu_backend.stores.database import is_duplicate
-from qpu_backend.stores.errors import MissingRow, NameTaken
+from qpu_backend.stores.errors import ForeignTenant, InvalidCursor, MissingRow, NameTaken
 from qpu_backend.stores.ids import new_id
 from qpu_backend.stores.rows import columns_of, parameters_of
 from qpu_backend.stores.schema_access import api_keys, principals, tenants
+
+DEFAULT_MAX_QUEUED_JOBS: Final = 1000
+"""Unfinished jobs that a tenant may have where nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,8 @@ class PrincipalRow:
     name: str
     role: Role
     created_at_us: int
+    disabled: bool = False
+    role_set_at_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,11 @@ class KeyRow:
     created_at_us: int
     expires_at_us: int | None
     revoked_at_us: int | None
+    label: str = ""
+
+    def ended(self, now_us: int) -> bool:
+        """Whether the key opens nothing any more at this wall time, whoever has it."""
+        return self.revoked_at_us is not None or (self.expires_at_us is not None and self.expires_at_us <= now_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +71,7 @@ class KeyOwner:
     """What a presented key says: whose it is, and whether it may still be used.
 
     Attributes:
-        disabled: of the tenant.
+        disabled: the tenant, or the principal.
     """
 
     key_id: str
@@ -107,7 +122,7 @@ def create_tenant(
     name: str,
     now_us: int,
     weight: int = 100,
-    max_queued_jobs: int = 1000,
+    max_queued_jobs: int = DEFAULT_MAX_QUEUED_JOBS,
 ) -> TenantRow:
     """A new tenant.
 
@@ -125,17 +140,30 @@ def create_tenant(
 
 
 def create_principal(
-    connection: Connection, _scope: SystemScope, *, tenant_id: str, name: str, role: Role, now_us: int
+    connection: Connection,
+    scope: SystemScope | TenantScope,
+    *,
+    tenant_id: str,
+    name: str,
+    role: Role,
+    now_us: int,
+    role_set_at_us: int | None = None,
 ) -> PrincipalRow:
     """A new principal of a tenant.
 
     Raises:
+        ForeignTenant: a tenant's scope and another tenant.
         MissingRow: no such tenant.
         NameTaken: the tenant has one of that name.
+        TooLarge: the tenant has as many as it may.
     """
+    ForeignTenant.unless_own(scope, tenant_id)
     if connection.execute(_TENANT, {"id": tenant_id}).one_or_none() is None:
         raise MissingRow("tenant", tenant_id)
-    principal = PrincipalRow(PrincipalId(new_id("prn")), TenantId(tenant_id), name, role, now_us)
+    check_principals(connection.execute(_HOW_MANY, {"tenant_id": tenant_id}).scalar_one())
+    principal = PrincipalRow(
+        PrincipalId(new_id("prn")), TenantId(tenant_id), name, role, now_us, role_set_at_us=role_set_at_us
+    )
     try:
         connection.execute(insert(principals), _principal_parameters(principal))
     except IntegrityError as error:
@@ -147,23 +175,26 @@ def create_principal(
 
 def insert_key(
     connection: Connection,
-    _scope: SystemScope,
+    scope: SystemScope | TenantScope,
     *,
     tenant_id: str,
     principal_id: str,
     key_hmac: str,
     now_us: int,
     expires_at_us: int | None = None,
+    label: str = "",
 ) -> KeyRow:
     """Store a key's HMAC for a principal.
 
     Raises:
+        ForeignTenant: a tenant's scope and another tenant.
         MissingRow: the tenant has no such principal.
     """
+    ForeignTenant.unless_own(scope, tenant_id)
     found = connection.execute(_PRINCIPAL, {"id": principal_id, "tenant_id": tenant_id}).one_or_none()
     if found is None:
         raise MissingRow("principal", principal_id)
-    key = KeyRow(new_id("key"), TenantId(tenant_id), PrincipalId(principal_id), now_us, expires_at_us, None)
+    key = KeyRow(new_id("key"), TenantId(tenant_id), PrincipalId(principal_id), now_us, expires_at_us, None, label)
     connection.execute(insert(api_keys), {**_key_parameters(key), "key_hmac": key_hmac})
     return key
 
@@ -171,6 +202,24 @@ def insert_key(
 def list_tenants(connection: Connection, _scope: SystemScope) -> list[TenantRow]:
     """Every tenant, oldest first."""
     return [TenantRow(*row) for row in connection.execute(_TENANTS)]
+
+
+def page_of_tenants(
+    connection: Connection, _scope: SystemScope, *, cursor: str | None = None, limit: int = 100
+) -> tuple[list[TenantRow], str | None]:
+    """A page of the tenants, oldest first, and the cursor of the next page, ``None`` on the last.
+
+    Raises:
+        InvalidCursor: the cursor is not one that a page before this gave out.
+    """
+    values: dict[str, object] = {"limit": limit + 1, "after_us": -1, "after_id": ""}
+    if cursor is not None:
+        last = connection.execute(_TENANT, {"id": cursor}).one_or_none()
+        if last is None:
+            raise InvalidCursor
+        values |= {"after_us": TenantRow(*last).created_at_us, "after_id": cursor}
+    rows = [TenantRow(*row) for row in connection.execute(_TENANTS_AFTER, values)]
+    return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
 
 
 def find_tenant(connection: Connection, _scope: SystemScope, name: str) -> TenantRow | None:
@@ -214,6 +263,10 @@ _principal_parameters: Final = parameters_of(PrincipalRow)
 _key_parameters: Final = parameters_of(KeyRow)
 
 _TENANTS: Final = select(*columns_of(TenantRow, tenants)).order_by(tenants.c.created_at_us, tenants.c.id)
+_TENANTS_AFTER: Final = _TENANTS.where(
+    tuple_(tenants.c.created_at_us, tenants.c.id)
+    > tuple_(bindparam("after_us", type_=BigInteger()), bindparam("after_id", type_=String()))
+).limit(bindparam("limit"))
 _TENANT: Final = select(*columns_of(TenantRow, tenants)).where(tenants.c.id == bindparam("id"))
 _TENANT_BY_NAME: Final = select(*columns_of(TenantRow, tenants)).where(tenants.c.name == bindparam("name"))
 _SET_WEIGHT: Final = update(tenants).where(tenants.c.id == bindparam("tenant")).values(weight=bindparam("value"))
@@ -229,6 +282,7 @@ _PRINCIPALS: Final = (
     .where(principals.c.tenant_id == bindparam("tenant_id"))
     .order_by(principals.c.created_at_us, principals.c.id)
 )
+_HOW_MANY: Final = select(func.count()).select_from(principals).where(principals.c.tenant_id == bindparam("tenant_id"))
 _KEYS: Final = (
     select(*columns_of(KeyRow, api_keys))
     .where(api_keys.c.tenant_id == bindparam("tenant_id"))
@@ -249,7 +303,7 @@ _FIND_KEY: Final = (
         principals.c.role,
         api_keys.c.expires_at_us,
         api_keys.c.revoked_at_us,
-        tenants.c.disabled,
+        or_(tenants.c.disabled, principals.c.disabled),
     )
     .join(principals, principals.c.id == api_keys.c.principal_id)
     .join(tenants, tenants.c.id == api_keys.c.tenant_id)

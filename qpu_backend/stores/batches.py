@@ -53,7 +53,7 @@ class NewBatch:
 
 @dataclass(frozen=True, slots=True)
 class BatchRow:
-    """A batch."""
+    """A batch; ``failures`` counts the attempts at it that failed, not those that were taken over."""
 
     id: str
     device_id: str
@@ -69,6 +69,7 @@ class BatchRow:
     explanation: Any
     rounds_sha: str
     plan_sha: str
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +181,19 @@ def dissolve_batch(connection: Connection, _scope: SystemScope, batch_id: str, *
     return connection.execute(_DISSOLVE, {"batch": batch_id, "at_us": finished_at_us}).rowcount == 1
 
 
-def bump_attempt(connection: Connection, _scope: SystemScope, batch_id: str, *, epoch: int, attempt: int) -> bool:
-    """A running batch is executed again under a (new) lease. Whether it was running."""
-    values = {"batch": batch_id, "under": epoch, "number": attempt}
+def bump_attempt(
+    connection: Connection, _scope: SystemScope, batch_id: str, *, epoch: int, attempt: int, failures: int
+) -> bool:
+    """A running batch is executed again under a (new) lease. Whether it was running.
+
+    Args:
+        connection: of a write transaction.
+        batch_id: the batch.
+        epoch: of the lease.
+        attempt: its number.
+        failures: how many attempts have failed so far; being taken over is none.
+    """
+    values = {"batch": batch_id, "under": epoch, "number": attempt, "failed": failures}
     return connection.execute(_BUMP, values).rowcount == 1
 
 
@@ -251,4 +262,8 @@ _DISSOLVE: Final = (
     .where(_THIS, _RUNNING)
     .values(state=literal_column("'dissolved'"), finished_at_us=bindparam("at_us"))
 )
-_BUMP: Final = update(batches).where(_THIS, _RUNNING).values(epoch=bindparam("under"), attempt=bindparam("number"))
+_BUMP: Final = (
+    update(batches)
+    .where(_THIS, _RUNNING)
+    .values(epoch=bindparam("under"), attempt=bindparam("number"), failures=bindparam("failed"))
+)

@@ -2,7 +2,10 @@
 
 Lock order, for every transaction that takes several locks (PostgreSQL; SQLite has one write lock for all):
 
-    device → jobs → sessions → limits → quota_windows → fair_share → tenants        each by ascending id
+    device → jobs → sessions → limits → quota_windows → rate_limits → fair_share → tenants    each by ascending id
+
+A submission of a tenant close to its queue's limit takes the tenant's advisory lock
+(:func:`~qpu_backend.stores.fairness.lock_tenant_queue`) between fair_share and tenants.
 
 Events are therefore appended last: they lock the tenants' rows, which every submission of a tenant needs, for the
 shortest time.
@@ -25,21 +28,40 @@ from sqlalchemy import (
     make_url,
     select,
 )
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
-from qpu_backend.stores.errors import DatabaseBusy
+from qpu_backend.stores.errors import DatabaseBusy, DatabaseTrouble
 from qpu_backend.stores.expressions import DatabaseClock
+from qpu_backend.stores.trouble import trouble_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
-BUSY_TIMEOUT_S: Final = 30.0
+    from sqlalchemy import PoolProxiedConnection
+
+BUSY_TIMEOUT_S: Final = 10.0
+_STUCK_S: Final = 2.0
+"""While one writer waits for the lock that long, others are refused at once: they would only hold the threads that
+answer readers."""
+_RECENTLY_S: Final = 10.0
+_NETWORK: Final[dict[str, int]] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""What libpq does about a server that no longer answers: seconds, and ms for data that nobody acknowledges."""
+_IDLE_IN_TRANSACTION_S: Final = 10
+"""PostgreSQL ends a transaction that does nothing for so long: a process that was stopped in the middle of one would
+hold its locks until it goes on."""
 _CONNECTIONS: Final = 16
 _UNIQUE_VIOLATION: Final = "23505"
 """PostgreSQL's code."""
 _WAL_RETRY_S: Final = 0.01
+_TRUSTED_IDLE_S: Final = 0.5
 _STATEMENTS: Final = 256
 """Prepared statements each SQLite connection keeps; the stores have about a hundred."""
 
@@ -48,9 +70,13 @@ _STATEMENTS: Final = 256
 class Database:
     """A database and its connections. Thread-safe; a connection it hands out belongs to one thread."""
 
-    def __init__(self, readers: Engine, writers: Engine) -> None:
+    def __init__(self, readers: Engine, writers: Engine, apart: Engine) -> None:
         self._readers = readers
         self._writers = writers
+        self._apart = apart
+        self._begins_s: float | None = None
+        self._trouble: tuple[float, DatabaseTrouble] | None = None
+        self._observe: Callable[[DatabaseTrouble], None] = _unobserved
 
     @classmethod
     def open(cls, url: str, *, durable: bool = True) -> Database:
@@ -79,8 +105,12 @@ class Database:
 
     @contextmanager
     def read(self) -> Generator[Connection, None, None]:
-        """A consistent picture of the database as it is now. Writing through it fails."""
-        with self._readers.connect() as connection:
+        """A consistent picture of the database as it is now. Writing through it fails.
+
+        Raises:
+            DatabaseTrouble: the database cannot serve now.
+        """
+        with self._telling(), self._readers.connect() as connection:
             yield connection
 
     @contextmanager
@@ -88,24 +118,83 @@ class Database:
         """One transaction: committed at the end of the block, rolled back if it raises. Nobody else calls ``commit``.
 
         Raises:
-            DatabaseBusy: the write lock was not free within the busy timeout.
+            DatabaseBusy: the write lock was not free within the busy timeout, or has not been for a while.
+            DatabaseTrouble: the database cannot serve now.
         """
+        with self._telling():
+            self._check_not_stuck()
+            with self._writers.connect() as connection:
+                self._begins_s = self._begins_s or time.monotonic()
+                with connection.begin():
+                    self._begins_s = None
+                    yield connection
+        self._trouble = None
+
+    @contextmanager
+    def _telling(self) -> Generator[None, None, None]:
+        """What a driver raises because the database cannot serve, as our own error."""
         try:
-            connection = self._writers.connect()
+            yield
         except PoolTimeout as error:
-            raise DatabaseBusy("every connection for writing was busy for too long") from error
-        with connection:
+            raise self._noted(DatabaseBusy("every connection to the database was busy for too long")) from error
+        except (DBAPIError, sqlite3.Error) as error:
+            trouble = trouble_of(error)
+            if trouble is None:
+                raise
+            raise self._noted(trouble) from error
+
+    def _check_not_stuck(self) -> None:
+        """On SQLite: one thread at a time waits for a lock that another process does not give back."""
+        began_s = self._begins_s
+        if began_s is None or self.dialect != "sqlite" or time.monotonic() - began_s < _STUCK_S:
+            return
+        if self._writers.pool.checkedout():  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+            raise self._noted(DatabaseBusy("another process holds the write lock of the database; nothing was stored"))
+
+    def _noted(self, trouble: DatabaseTrouble) -> DatabaseTrouble:
+        self._trouble = (time.monotonic(), trouble)
+        self._observe(trouble)
+        return trouble
+
+    @property
+    def trouble(self) -> DatabaseTrouble | None:
+        """What the database could not do just now, unless it has written since."""
+        noted = self._trouble
+        return noted[1] if noted is not None and time.monotonic() - noted[0] < _RECENTLY_S else None
+
+    def observe_trouble(self, observer: Callable[[DatabaseTrouble], None]) -> None:
+        """From now on tell an observer of every trouble; it is called by whoever meets it, and must not wait."""
+        self._observe = observer
+
+    def apart(self) -> PoolProxiedConnection:
+        """A driver's connection in no pool and in no transaction, for what is no query. The caller closes it.
+
+        Raises:
+            DatabaseTrouble: the database cannot serve now.
+        """
+        with self._telling():
+            return self._apart.raw_connection()
+
+    def foreign_version(self) -> int:
+        """SQLite: a number that changes when another process has written, and not when this one has."""
+        with self._telling():
+            connection = self._writers.raw_connection()  # all that this process writes goes through this connection
             try:
-                transaction = connection.begin()
-            except sqlite3.OperationalError as error:
-                raise DatabaseBusy("another process held the write lock for too long") from error
-            with transaction:
-                yield connection
+                cursor = connection.cursor()
+                cursor.execute("PRAGMA data_version")
+                return int(cursor.fetchall()[0][0])
+            finally:
+                connection.close()
 
     def close(self) -> None:
         """Close every idle connection. Connections in use are closed when they come back."""
         self._readers.dispose()
         self._writers.dispose()
+        self._apart.dispose()
+
+
+def _unobserved(_: DatabaseTrouble) -> None:
+    pass
 
 
 def now_us(connection: Connection) -> int:
@@ -129,7 +218,10 @@ def _open_sqlite(url: URL, *, durable: bool) -> Database:
     readers = _sqlite_engine(url, durable=durable, size=_CONNECTIONS, begin="BEGIN")
     # One connection for writing: threads of this process queue for it in the pool, without SQLite's polling.
     writers = _sqlite_engine(url, durable=durable, size=1, begin="BEGIN IMMEDIATE")
-    return Database(readers, writers)
+    apart = create_engine(
+        writers.url, poolclass=NullPool, connect_args={"isolation_level": None, "check_same_thread": False}
+    )
+    return Database(readers, writers, apart)
 
 
 def _sqlite_engine(url: URL, *, durable: bool, size: int, begin: str) -> Engine:
@@ -186,7 +278,16 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 def _open_postgresql(url: URL, *, durable: bool) -> Database:
     readers = _postgresql_engine(url, durable=durable, writing=False)
     writers = _postgresql_engine(url, durable=durable, writing=True)
-    return Database(readers, writers)
+    apart = create_engine(
+        writers.url,
+        poolclass=NullPool,
+        connect_args={
+            "autocommit": True,
+            **_NETWORK,
+            "options": "-c synchronous_commit=off",
+        },
+    )
+    return Database(readers, writers, apart)
 
 
 def _postgresql_engine(url: URL, *, durable: bool, writing: bool) -> Engine:
@@ -194,18 +295,43 @@ def _postgresql_engine(url: URL, *, durable: bool, writing: bool) -> Engine:
     # its locks.
     settings = ["default_transaction_isolation=" + (r"read\ committed" if writing else r"repeatable\ read")]
     settings.append(f"default_transaction_read_only={'off' if writing else 'on'}")
+    settings.append(f"lock_timeout={round(1000 * BUSY_TIMEOUT_S)}")
+    settings.append(f"idle_in_transaction_session_timeout={1000 * _IDLE_IN_TRANSACTION_S}")
     if not durable:
         settings.append("synchronous_commit=off")
-    return create_engine(
+    engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         poolclass=QueuePool,
         hide_parameters=True,  # they hold payloads, and errors are logged
         pool_size=_CONNECTIONS,
         max_overflow=_CONNECTIONS,
         pool_timeout=BUSY_TIMEOUT_S,
-        pool_pre_ping=True,
-        connect_args={"options": " ".join(f"-c {setting}" for setting in settings)},
+        connect_args={
+            "options": " ".join(f"-c {setting}" for setting in settings),
+            **_NETWORK,
+        },
     )
+    _ask_idle_ones(engine)
+    return engine
+
+
+def _ask_idle_ones(engine: Engine) -> None:
+    """Try a connection that has been idle for a while before it is used; under load every try would be for nothing."""
+
+    def rest(_connection: object, record: Any) -> None:
+        record.info["idle_since_s"] = time.monotonic()
+
+    def check(connection: Any, record: Any, _proxy: object) -> None:
+        since_s = record.info.get("idle_since_s")
+        if since_s is None or time.monotonic() - since_s < _TRUSTED_IDLE_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error  # the pool opens another one, and uses none that is as old
+
+    event.listen(engine, "checkin", rest)
+    event.listen(engine, "checkout", check)
 
 
 _NOW: Final[Executable] = select(DatabaseClock())

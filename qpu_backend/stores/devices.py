@@ -135,13 +135,13 @@ def take_lease(
         device_id: the device.
         holder: who takes it.
         ttl_us: until when it holds without being renewed.
-        local_alive: whether a holder's process still runs. Asked on SQLite only, where every holder is on this machine.
+        local_alive: whether a holder's process may still run; it knows of those on this machine only.
 
     Returns:
         The new epoch, or ``None`` while somebody else holds it.
     """
     device = lock_device(connection, scope, device_id)
-    if not _free(connection, device, holder, local_alive):
+    if not _free(connection, device, holder, ttl_us, local_alive):
         return None
     epoch = device.lease_epoch + 1
     connection.execute(
@@ -157,6 +157,23 @@ def take_lease(
         },
     )
     return epoch
+
+
+def lease_is_free(
+    connection: Connection,
+    _scope: SystemScope,
+    device_id: str,
+    holder: LeaseHolder,
+    *,
+    ttl_us: int,
+    local_alive: Callable[[LeaseHolder], bool],
+) -> bool:
+    """Whether :func:`take_lease` would take it now; without a lock, so that who only stands by stands in nobody's way.
+
+    Raises:
+        MissingRow: no such device.
+    """
+    return _free(connection, _existing(read_device(connection, device_id), device_id), holder, ttl_us, local_alive)
 
 
 def renew_lease(connection: Connection, _scope: SystemScope, device_id: str, *, epoch: int, ttl_us: int) -> bool:
@@ -184,14 +201,17 @@ def require_epoch(connection: Connection, device_id: str, epoch: int) -> DeviceR
 
 
 def _free(
-    connection: Connection, device: DeviceRow, wanted_by: LeaseHolder, local_alive: Callable[[LeaseHolder], bool]
+    connection: Connection,
+    device: DeviceRow,
+    wanted_by: LeaseHolder,
+    ttl_us: int,
+    local_alive: Callable[[LeaseHolder], bool],
 ) -> bool:
     if device.lease_holder is None or device.lease_holder == wanted_by.holder:
         return True
-    if device.lease_expires_at_us is None or device.lease_expires_at_us <= now_us(connection):
+    left_us = (device.lease_expires_at_us or 0) - now_us(connection)
+    if not 0 < left_us <= _LONGEST_TTLS * ttl_us:  # it ran out, or the database's clock was set back since
         return True
-    if connection.dialect.name != "sqlite":
-        return False
     current = LeaseHolder(
         device.lease_holder, device.lease_boot_id or "", device.lease_pid or 0, device.lease_pid_started or ""
     )
@@ -219,6 +239,9 @@ def _existing(device: DeviceRow | None, device_id: str) -> DeviceRow:
         raise MissingRow("device", device_id)
     return device
 
+
+_LONGEST_TTLS: Final = 4
+"""A lease that would hold for longer than so many times its length was renewed by a clock that has been set back."""
 
 _THIS: Final = devices.c.id == bindparam("device")
 _OURS: Final = (_THIS, devices.c.lease_epoch == bindparam("epoch"), devices.c.lease_holder.is_not(None))

@@ -1,7 +1,10 @@
 """What storage itself can refuse, as one tree.
 
     StoreError
-    ├── DatabaseBusy         another writer holds the lock for longer than the busy timeout
+    ├── DatabaseTrouble      the database cannot serve now, through nobody's fault: the same will work later
+    │   ├── DatabaseBusy     another writer holds the lock for longer than the busy timeout
+    │   ├── DatabaseFull     there is no room for what is to be written
+    │   └── DatabaseGone     it does not answer, or cannot be opened
     ├── SchemaTooNew         the database was migrated by a newer release
     ├── SchemaMissing        the database has not been migrated yet
     ├── MissingRow           a row that must exist does not
@@ -22,7 +25,12 @@ tree in ``domain/errors.py``.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+from qpu_backend.domain.tenancy import TenantScope
+
+if TYPE_CHECKING:
+    from qpu_backend.domain.tenancy import SystemScope
 
 
 class StoreError(Exception):
@@ -35,10 +43,28 @@ class StoreError(Exception):
     code: ClassVar[str] = "store_error"
 
 
-class DatabaseBusy(StoreError):
+class DatabaseTrouble(StoreError):
+    """The database cannot serve now; nothing was written, and the same will work once it can."""
+
+    code = "database_trouble"
+
+
+class DatabaseBusy(DatabaseTrouble):
     """Another writer held the lock for longer than the busy timeout."""
 
     code = "database_busy"
+
+
+class DatabaseFull(DatabaseTrouble):
+    """There is no room for what was to be written. Reading goes on."""
+
+    code = "database_full"
+
+
+class DatabaseGone(DatabaseTrouble):
+    """The database does not answer, cannot be opened, or ended the connection."""
+
+    code = "database_gone"
 
 
 class SchemaTooNew(StoreError):
@@ -168,6 +194,12 @@ class ForeignTenant(StoreError):
     """A row of another tenant was offered under a tenant's scope: a bug, not an attack, and nothing is written."""
 
     code = "foreign_tenant"
+
+    @classmethod
+    def unless_own(cls, scope: SystemScope | TenantScope, tenant_id: str | None) -> None:
+        """Raise it, unless a matter of this tenant may be dealt with under this scope."""
+        if isinstance(scope, TenantScope) and scope.tenant_id != tenant_id:
+            raise cls(f"a matter of {tenant_id} under the scope of {scope.tenant_id}")
 
 
 class InvalidCursor(StoreError):

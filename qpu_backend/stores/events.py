@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Integer, bindparam, func, insert, literal_column, select, update
 
 from qpu_backend.domain.tenancy import SystemScope, TenantScope
 from qpu_backend.stores.errors import ForeignTenant, MissingRow
@@ -60,6 +60,26 @@ class EventRow:
     message: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenEvent:
+    """An event as it stands in an SQLite table: ``row`` grows from one to the next, whoever writes it."""
+
+    row: int
+    job_id: str
+    tenant_id: str
+    state: JobState
+
+
+def newest_row(connection: Connection, _scope: SystemScope) -> int:
+    """SQLite: the row of the event that was written last; 0 before the first."""
+    return int(connection.execute(_NEWEST_ROW).scalar_one() or 0)
+
+
+def rows_since(connection: Connection, _scope: SystemScope, row: int) -> list[WrittenEvent]:
+    """SQLite: what was written after a row, by any process, of all tenants."""
+    return [WrittenEvent(*found) for found in connection.execute(_SINCE_ROW, {"row": row})]
+
+
 def append_events(
     connection: Connection, scope: SystemScope | TenantScope, events: Sequence[NewEvent]
 ) -> list[EventRow]:
@@ -75,6 +95,21 @@ def append_events(
     if isinstance(scope, TenantScope) and set(owners.values()) != {scope.tenant_id}:
         raise ForeignTenant(f"events of other tenants under the scope of {scope.tenant_id}")
     seqs = _take_seqs(connection, Counter(event.job_id for event in events), owners)
+    return _append(connection, events, seqs)
+
+
+def append_first(connection: Connection, scope: TenantScope, event: NewEvent) -> EventRow:
+    """The first event of a job that this transaction has inserted, counting one.
+
+    Raises:
+        ForeignTenant: an event of another tenant.
+    """
+    ForeignTenant.unless_own(scope, event.tenant_id)
+    (row,) = _append(connection, [event], {event.job_id: 0})
+    return row
+
+
+def _append(connection: Connection, events: Sequence[NewEvent], seqs: dict[str, int]) -> list[EventRow]:
     cursors = _take_cursors(connection, Counter(event.tenant_id for event in events))
     rows: list[EventRow] = []
     for event in events:
@@ -148,6 +183,13 @@ def _take_cursors(connection: Connection, counts: Counter[str]) -> dict[str, int
 
 
 _parameters: Final = parameters_of(EventRow)
+_ROW: Final = literal_column("job_events.rowid", Integer)
+_NEWEST_ROW: Final = select(func.max(_ROW)).select_from(job_events)
+_SINCE_ROW: Final = (
+    select(_ROW, job_events.c.job_id, job_events.c.tenant_id, job_events.c.state)
+    .where(bindparam("row") < _ROW)
+    .order_by(_ROW)
+)
 _INSERT: Final = insert(job_events)
 _IDS: Final = jobs.c.id.in_(bindparam("ids", expanding=True))
 _LOCK_JOBS: Final = select(jobs.c.id).where(_IDS).order_by(jobs.c.id).with_for_update(key_share=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, String, bindparam, func, select, update
 
 from qpu_backend.domain.tenancy import SystemScope, TenantId, TenantScope
 from qpu_backend.stores.expressions import insert_ignoring
@@ -40,6 +40,17 @@ def write_finish_tag_of(
     _write(connection, tenant_id, device_id, lane, finish_tag)
 
 
+def lock_tenant_queue(connection: Connection, scope: TenantScope) -> bool:
+    """Let no other transaction that asks for this go on before this one has ended; whether others could.
+
+    On SQLite nobody else writes anyhow. Follows :func:`lock_finish_tag`, which is for one device and lane alone.
+    """
+    if connection.dialect.name == "sqlite":
+        return False
+    connection.execute(_LOCK_QUEUE, {"tenant": f"queue {scope.tenant_id}"})
+    return True
+
+
 def finish_tags(connection: Connection, _scope: SystemScope, device_id: str) -> dict[tuple[TenantId, str], int]:
     """The finish tag of every tenant and lane on the device, for the operator."""
     rows = connection.execute(_ALL, {"device": device_id})
@@ -71,6 +82,7 @@ _READ: Final = select(fair_share.c.finish_tag).where(*_KEY)
 _LOCK: Final = _READ.with_for_update(key_share=True)
 _FIRST: Final = insert_ignoring(fair_share)
 _WRITE: Final = update(fair_share).where(*_KEY).values(finish_tag=bindparam("tag"))
+_LOCK_QUEUE: Final = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("tenant", type_=String()), 0)))
 _ALL: Final = (
     select(fair_share.c.tenant_id, fair_share.c.lane, fair_share.c.finish_tag)
     .where(fair_share.c.device_id == bindparam("device"))

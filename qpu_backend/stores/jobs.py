@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError
 
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.stores.database import is_duplicate
-from qpu_backend.stores.errors import ForeignTenant, IdempotencyKeyTaken, InvalidCursor
+from qpu_backend.stores.errors import DatabaseBusy, ForeignTenant, IdempotencyKeyTaken, InvalidCursor
 from qpu_backend.stores.expressions import ArrayElements
 from qpu_backend.stores.rows import columns_of, parameters_of
 from qpu_backend.stores.schema import jobs
@@ -78,6 +78,7 @@ class NewJob:
     session_id: str | None = None
     legs: Mapping[str, Any] | None = None
     num_legs: int = 1
+    quote_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ class JobRow:
     result_sha: str | None
     error_code: str | None
     error_message: str | None
+    quote_id: str | None
+    archived_at_us: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ class QueuedJobRow:
 
     id: str
     tenant_id: str
+    principal_id: str
     backend: str
     program: str
     options: Mapping[str, Any]
@@ -177,8 +181,8 @@ class JobPageRows:
 # --- for a tenant -------------------------------------------------------------------------------------------------
 
 
-def insert_job(connection: Connection, scope: TenantScope, job: NewJob) -> JobRow:
-    """Put a job into the queue, without an event yet.
+def insert_job(connection: Connection, scope: TenantScope, job: NewJob, *, event_seq: int = 0) -> JobRow:
+    """Put a job into the queue, with so many events that its transaction is about to insert.
 
     Raises:
         IdempotencyKeyTaken: a concurrent twin was stored first; the transaction is lost.
@@ -187,10 +191,12 @@ def insert_job(connection: Connection, scope: TenantScope, job: NewJob) -> JobRo
     if (job.tenant_id, job.principal_id) != (scope.tenant_id, scope.principal_id):
         raise ForeignTenant(f"job {job.id} names {job.tenant_id}/{job.principal_id}, not the principal that asks")
     try:
-        return JobRow(*connection.execute(_INSERT, _parameters(job)).one())
+        return JobRow(*connection.execute(_INSERT, {**_parameters(job), "event_seq": event_seq}).one())
     except IntegrityError as error:
         if job.idempotency_key is not None and is_duplicate(error) and "idempotency" in str(error.orig):
             raise IdempotencyKeyTaken(job.idempotency_key) from error
+        if "program_sha" in str(error.orig):  # the same bytes were there, and went to the archive a moment ago
+            raise DatabaseBusy("the program's bytes were being archived; submit it again") from error
         raise
 
 
@@ -241,6 +247,12 @@ def count_ahead(connection: Connection, scope: TenantScope, job: JobRow) -> int:
     if job.tenant_id != scope.tenant_id or job.state is not JobState.QUEUED:
         return 0
     values = {"device": job.device_id, "tag": job.start_tag, "id": job.id}
+    return int(connection.execute(_AHEAD, values).scalar_one())
+
+
+def count_before(connection: Connection, _scope: SystemScope, device_id: str, *, start_tag: int, job_id: str) -> int:
+    """How many jobs of anybody would be before one of this tag and id."""
+    values = {"device": device_id, "tag": start_tag, "id": job_id}
     return int(connection.execute(_AHEAD, values).scalar_one())
 
 

@@ -1,11 +1,11 @@
-"""Money: dated price books, immutable usage records, double-entry postings, and what must come to zero."""
+"""Money: dated price books, immutable usage records, double-entry postings, and the balances of accounts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, bindparam, exists, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from qpu_backend.domain.ledger import Transaction, tenant_account
@@ -14,7 +14,6 @@ from qpu_backend.stores.database import is_duplicate
 from qpu_backend.stores.errors import AlreadySettled, PriceBookChanged
 from qpu_backend.stores.expressions import insert_ignoring
 from qpu_backend.stores.rows import columns_of, parameters_of
-from qpu_backend.stores.schema import jobs, sessions
 from qpu_backend.stores.schema_money import postings, price_books, usage_records
 
 if TYPE_CHECKING:
@@ -50,6 +49,7 @@ class UsageRow:
     price_book: str
     price_micro: int
     tags: list[str]
+    lane: str = "standard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +63,11 @@ class UsageTotals:
 
 
 @dataclass(frozen=True, slots=True)
-class Reconciliation:
-    """Differences between jobs, sessions, usage records and postings; every one of them is an alert.
+class DatedBook:
+    """A price book and the wall time from which it is in force."""
 
-    Attributes:
-        unmetered_jobs: jobs that started and are final, without a usage record.
-        misposted_records: usage records whose tenant was charged something else than their price.
-        misposted_sessions: sessions whose tenant was charged something else than their price, or before they ended.
-        trial_balance_micro: sum of all postings.
-    """
-
-    unmetered_jobs: list[str]
-    misposted_records: list[str]
-    misposted_sessions: list[str]
-    trial_balance_micro: int
-
-    @property
-    def clean(self) -> bool:
-        different = self.unmetered_jobs or self.misposted_records or self.misposted_sessions
-        return not different and self.trial_balance_micro == 0
+    book: PriceBook
+    valid_from_us: int
 
 
 # --- price books --------------------------------------------------------------------------------------------------
@@ -97,7 +83,7 @@ def ensure_price_book(connection: Connection, _scope: SystemScope, book: PriceBo
     if connection.execute(_INSERT_BOOK, values).rowcount == 1:
         return
     row = connection.execute(_BOOK, {"id": book.id}).one()
-    if (row.valid_from_us, row.rates) != (valid_from_us, book.rates()):
+    if (row.valid_from_us, PriceBook.from_rates(row.id, row.rates)) != (valid_from_us, book):
         raise PriceBookChanged(book.id)
 
 
@@ -111,6 +97,12 @@ def read_price_book(connection: Connection, book_id: str) -> PriceBook | None:
     """The price book of that id."""
     row = connection.execute(_BOOK, {"id": book_id}).one_or_none()
     return None if row is None else PriceBook.from_rates(row.id, row.rates)
+
+
+def list_price_books(connection: Connection) -> list[DatedBook]:
+    """Every price book, in the order in which they come into force."""
+    rows = connection.execute(_ALL_BOOKS)
+    return [DatedBook(PriceBook.from_rates(row.id, row.rates), row.valid_from_us) for row in rows]
 
 
 # --- facts --------------------------------------------------------------------------------------------------------
@@ -190,19 +182,10 @@ def trial_balance(connection: Connection, _scope: SystemScope) -> int:
     return int(connection.execute(_TRIAL_BALANCE).scalar_one())
 
 
-def reconcile(connection: Connection, scope: SystemScope) -> Reconciliation:
-    """Compare jobs, sessions, usage records and postings."""
-    return Reconciliation(
-        list(connection.execute(_UNMETERED).scalars()),
-        list(connection.execute(_MISPOSTED).scalars()),
-        list(connection.execute(_MISPOSTED_SESSIONS).scalars()),
-        trial_balance(connection, scope),
-    )
-
-
 _usage_parameters: Final = parameters_of(UsageRow)
 _INSERT_BOOK: Final = insert_ignoring(price_books)
 _BOOK: Final = select(price_books).where(price_books.c.id == bindparam("id"))
+_ALL_BOOKS: Final = select(price_books).order_by(price_books.c.valid_from_us, price_books.c.id)
 _CURRENT_BOOK: Final = (
     select(price_books)
     .where(price_books.c.valid_from_us <= bindparam("now_us"))
@@ -224,31 +207,3 @@ _BALANCE: Final = select(func.coalesce(func.sum(postings.c.amount_micro), 0)).wh
     postings.c.tenant_id == bindparam("tenant"), postings.c.account == bindparam("account")
 )
 _TRIAL_BALANCE: Final = select(func.coalesce(func.sum(postings.c.amount_micro), 0))
-_UNMETERED: Final = (
-    select(jobs.c.id)
-    .where(
-        jobs.c.state.in_(["done", "failed", "cancelled"]),
-        jobs.c.started_at_us.is_not(None),
-        ~exists(select(1).where(usage_records.c.job_id == jobs.c.id)),
-    )
-    .order_by(jobs.c.id)
-)
-_CHARGED: Final = (
-    select(func.coalesce(func.sum(-postings.c.amount_micro), 0))
-    .where(
-        postings.c.transaction_id == usage_records.c.id,
-        postings.c.account == "tenant:" + usage_records.c.tenant_id,
-    )
-    .scalar_subquery()
-)
-_MISPOSTED: Final = (
-    select(usage_records.c.id).where(usage_records.c.price_micro != _CHARGED).order_by(usage_records.c.id)
-)
-_CHARGED_SESSION: Final = (
-    select(func.coalesce(func.sum(-postings.c.amount_micro), 0))
-    .where(postings.c.transaction_id == sessions.c.id, postings.c.account == "tenant:" + sessions.c.tenant_id)
-    .scalar_subquery()
-)
-_MISPOSTED_SESSIONS: Final = (
-    select(sessions.c.id).where(func.coalesce(sessions.c.price_micro, 0) != _CHARGED_SESSION).order_by(sessions.c.id)
-)

@@ -27,7 +27,7 @@ class Pace:
 
 
 def read_pace(connection: Connection, device_id: str) -> Pace | None:
-    """The device's pace; ``None`` before its first batch is done. It tells nothing of any tenant."""
+    """The device's pace; ``None`` before its first batch is done. It is not for a tenant as it is."""
     rows = connection.execute(_RECENT, {"device": device_id}).all()
     if not rows:
         return None

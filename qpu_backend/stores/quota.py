@@ -1,7 +1,8 @@
 """Quotas in the database: limits, what is reserved and what is spent. ``domain/quota.py`` has the arithmetic.
 
-A reservation is a plain document, stored with the job: ``[[resource, window, start_us, amount], …]``. So it settles
-into the windows it was made in, however late and whatever the limits are then.
+A reservation is a plain document, stored with the job: ``[[resource, window, start_us, amount], …]``, with a fifth
+element where it was made under a limit of the principal itself: its id. So it settles into the windows it was made in,
+however late and whatever the limits are then.
 """
 
 from __future__ import annotations
@@ -10,19 +11,24 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
-from qpu_backend.domain.quota import Line, Resource, Window, interval, reserve_all
-from qpu_backend.domain.tenancy import SystemScope, TenantScope
+from qpu_backend.domain.quota import Line, Resource, Window, carry, interval, reserve_all
 from qpu_backend.stores.errors import ForeignTenant
 from qpu_backend.stores.expressions import insert_ignoring
+from qpu_backend.stores.quota_carrying import Key, starts_of
 from qpu_backend.stores.schema_access import limits, quota_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from qpu_backend.domain.tenancy import SystemScope, TenantScope
+
 Reservation = list[list[Any]]
-"""``[[resource, window, start_us, amount], …]``: JSON."""
+"""``[[resource, window, start_us, amount], …]``, a fifth element names a principal: JSON."""
+
+_TENANT: Final = ""
+"""In the column of principals: the tenant as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,42 +48,61 @@ def set_limit(
     resource: Resource,
     window: Window,
     amount: int | None,
+    principal_id: str = _TENANT,
+    burst: int = 0,
 ) -> None:
-    """Limit a tenant's use of a resource per window; ``None`` lifts the limit. What is reserved or spent stays."""
-    key = {"tenant": tenant_id, "of": resource.value, "per": window.value}
-    if amount is None:
-        connection.execute(_LIFT, key)
-    elif connection.execute(_CHANGE, {**key, "to_amount": amount}).rowcount == 0:
-        connection.execute(
-            _SET,
-            {
-                "tenant_id": tenant_id,
-                "principal_id": "",
-                "resource": resource.value,
-                "window": window.value,
-                "amount": amount,
-            },
-        )
-
-
-def read_lines(connection: Connection, scope: TenantScope, now_us: int) -> list[Line]:
-    """The tenant's limits and what is reserved and spent in the windows of this wall time."""
-    rows = connection.execute(_LIMITS, {"tenant": scope.tenant_id}).all()
-    return _lines(
-        connection, scope.tenant_id, [(resource, window, amount) for resource, window, amount in rows], now_us
-    )
-
-
-def reserve(connection: Connection, scope: TenantScope, asked: Mapping[Resource, int], now_us: int) -> Reservation:
-    """Reserve what a job will use, under every limit of the tenant or under none.
-
-    The tenant's limits are locked until the transaction ends: concurrent submissions never reserve more than there is.
+    """Limit a tenant's, or a principal's, use of a resource per window. What is reserved or spent stays.
 
     Args:
         connection: of a write transaction.
-        scope: the tenant.
+        tenant_id: the tenant.
+        resource: what is limited.
+        window: for how long.
+        amount: of every window; ``None`` lifts the limit.
+        principal_id: of that tenant, whose own limit it is; '' is the tenant as a whole.
+        burst: what one window may take over from the one before.
+    """
+    key = {"tenant": tenant_id, "principal": principal_id, "of": resource.value, "per": window.value}
+    if amount is None:
+        connection.execute(_LIFT, key)
+        return
+    row = {
+        "tenant_id": tenant_id,
+        "principal_id": principal_id,
+        "resource": resource.value,
+        "window": window.value,
+        "amount": amount,
+        "burst": burst,
+    }
+    change = {**key, "to_amount": amount, "to_burst": burst}
+    done = 0
+    while not done:  # again only when the row that was in the way is removed between the two statements
+        done = connection.execute(_CHANGE, change).rowcount or connection.execute(_SET, row).rowcount
+
+
+def read_lines(connection: Connection, scope: TenantScope, now_us: int) -> list[Line]:
+    """The limits of the tenant, and then of this principal, with what is reserved and spent at this wall time."""
+    return _lines(connection, _limits_of(connection, scope.tenant_id, scope.principal_id), now_us)
+
+
+def lines_of(connection: Connection, _scope: SystemScope, tenant_id: str, now_us: int) -> list[Line]:
+    """As :func:`read_lines`, for the operator: of the tenant and of all of its principals."""
+    rows = connection.execute(_EVERY_LIMIT, {"tenant": tenant_id})
+    return _lines(connection, [_limit(tenant_id, *row) for row in rows], now_us)
+
+
+def reserve(connection: Connection, scope: TenantScope, asked: Mapping[Resource, int], now_us: int) -> Reservation:
+    """Reserve what a job will use, under every limit of the tenant and of the principal, or under none.
+
+    The limits are locked until the transaction ends: concurrent submissions never reserve more than there is. Who gets
+    the lock when work of a later window has been counted under a limit with burst reserves in that window: what the
+    later one carried cannot be reserved a second time.
+
+    Args:
+        connection: of a write transaction.
+        scope: the principal of the tenant.
         asked: what the job needs of each resource.
-        now_us: wall time.
+        now_us: wall time, read before the limits are locked.
 
     Returns:
         What to store with the job and hand to :func:`settle` or :func:`release`.
@@ -86,38 +111,23 @@ def reserve(connection: Connection, scope: TenantScope, asked: Mapping[Resource,
         QuotaExceeded: a limit does not cover it.
     """
     # Two statements: after waiting for the lock, one that joined both tables would still see the old windows.
-    rows = connection.execute(_LOCK_LIMITS, {"tenant": scope.tenant_id}).all()
-    if not rows:
+    held = _limits_of(connection, scope.tenant_id, scope.principal_id, lock=True)
+    if not held:
         return []
-    lines = _lines(
-        connection, scope.tenant_id, [(resource, window, amount) for resource, window, amount in rows], now_us
-    )
+    carrying = starts_of(connection, scope.tenant_id, [one.key for one in held if one.burst], now_us)
+    lines = _lines(connection, held, now_us, carrying)
     reserve_all(lines, asked)
-    needed = sorted(
-        ((line, asked[line.resource]) for line in lines if asked.get(line.resource, 0) > 0),
-        key=lambda pair: (pair[0].resource, pair[0].window),
-    )
+    needed = [(line, asked[line.resource]) for line in lines if asked.get(line.resource, 0) > 0]
     untouched = [line for line, _ in needed if line.reserved == line.spent == 0]
     if untouched:
-        connection.execute(
-            _OPEN,
-            [
-                {
-                    "tenant_id": scope.tenant_id,
-                    "principal_id": "",
-                    "resource": line.resource,
-                    "window": line.window,
-                    "start_us": line.start_us,
-                }
-                for line in untouched
-            ],
-        )
+        connection.execute(_OPEN, [_window_of(scope.tenant_id, line, line.start_us) for line in untouched])
     if needed:
         connection.execute(
             _PROMISE,
             [
                 {
                     "tenant": scope.tenant_id,
+                    "principal": line.principal_id,
                     "of": line.resource,
                     "per": line.window,
                     "start": line.start_us,
@@ -126,7 +136,16 @@ def reserve(connection: Connection, scope: TenantScope, asked: Mapping[Resource,
                 for line, more in needed
             ],
         )
-    return [[line.resource.value, line.window.value, line.start_us, more] for line, more in needed]
+    return [
+        [
+            line.resource.value,
+            line.window.value,
+            line.start_us,
+            more,
+            *([line.principal_id] if line.principal_id else []),
+        ]
+        for line, more in needed
+    ]
 
 
 def settle(
@@ -146,8 +165,7 @@ def release(connection: Connection, scope: SystemScope | TenantScope, tenant_id:
     Raises:
         ForeignTenant: a tenant's scope and another tenant's reservation.
     """
-    if isinstance(scope, TenantScope) and scope.tenant_id != tenant_id:
-        raise ForeignTenant(f"a reservation of {tenant_id} under the scope of {scope.tenant_id}")
+    ForeignTenant.unless_own(scope, tenant_id)
     _settle(connection, [Settlement(tenant_id, reservation, {})])
 
 
@@ -161,90 +179,204 @@ def settle_many(connection: Connection, _scope: SystemScope, settlements: Iterab
 
 
 def least_free(
-    connection: Connection, _scope: SystemScope, tenant_id: str, resource: Resource, now_us: int
+    connection: Connection,
+    _scope: SystemScope,
+    tenant_id: str,
+    resource: Resource,
+    now_us: int,
+    principal_id: str = _TENANT,
 ) -> int | None:
-    """What a tenant has left of a resource under its tightest limit now; ``None`` where nothing limits it."""
-    return min((line.free for line in _lines_of(connection, tenant_id, resource, now_us)), default=None)
+    """What is left of a resource under the tightest limit now; ``None`` where nothing limits it.
+
+    Args:
+        connection: of the transaction.
+        tenant_id: the tenant.
+        resource: what is limited.
+        now_us: wall time.
+        principal_id: under its own limits, and not under those of the tenant as a whole.
+    """
+    limited = [
+        one
+        for one in _limits_of(connection, tenant_id, principal_id)
+        if (one.principal_id, one.resource) == (principal_id, resource)
+    ]
+    return min((line.free for line in _lines(connection, limited, now_us)), default=None)
 
 
 def spend(
-    connection: Connection, _scope: SystemScope, tenant_id: str, resource: Resource, amount: int, now_us: int
+    connection: Connection,
+    _scope: SystemScope,
+    tenant_id: str,
+    resource: Resource,
+    amount: int,
+    now_us: int,
+    principal_id: str = _TENANT,
 ) -> None:
-    """Note what was used without having been reserved: a limit may be passed by it, and nothing is free then."""
-    rows = connection.execute(_LOCK_LIMITS, {"tenant": tenant_id}).all()
-    windows = sorted({(window, interval(Window(window), now_us).start_us) for of, window, _ in rows if of == resource})
+    """Note what was used without having been reserved: a limit may be passed by it, and nothing is free then.
+
+    Args:
+        connection: of a write transaction.
+        tenant_id: whose use it was.
+        resource: what was used.
+        amount: of it.
+        now_us: wall time.
+        principal_id: who of the tenant it was: its own limits count it too.
+    """
+    limited = _limits_of(connection, tenant_id, principal_id, lock=True)
+    windows = [(one, interval(one.window, now_us).start_us) for one in limited if one.resource == resource]
     if not windows or not amount:
         return
-    key = {"tenant_id": tenant_id, "principal_id": "", "resource": resource.value}
-    connection.execute(_OPEN, [{**key, "window": window, "start_us": start_us} for window, start_us in windows])
     changes = [
-        {"tenant": tenant_id, "of": resource.value, "per": window, "start": start_us, "freed": 0, "used": amount}
-        for window, start_us in windows
+        {
+            "tenant": tenant_id,
+            "principal": one.principal_id,
+            "of": resource.value,
+            "per": one.window,
+            "start": start_us,
+            "freed": 0,
+            "used": amount,
+        }
+        for one, start_us in windows
     ]
+    connection.execute(_OPEN, [_window_of(tenant_id, one, start_us) for one, start_us in windows])
     connection.execute(_SETTLE, changes)
 
 
 def _settle(connection: Connection, settlements: Iterable[Settlement]) -> None:
-    freed: Counter[tuple[str, str, str, int]] = Counter()
-    spent: Counter[tuple[str, str, str, int]] = Counter()
+    freed: Counter[tuple[str, str, str, str, int]] = Counter()
+    spent: Counter[tuple[str, str, str, str, int]] = Counter()
     for settlement in settlements:
-        for resource, window, start_us, amount in settlement.reservation:
+        for resource, window, start_us, amount, *principal in settlement.reservation:
             used = settlement.used.get(Resource(resource), 0)
             if not 0 <= used <= amount:
                 raise ValueError(f"cannot settle {used} of {amount} {resource}")
-            window_key = (settlement.tenant_id, resource, window, start_us)
+            window_key = (settlement.tenant_id, principal[0] if principal else _TENANT, resource, window, start_us)
             freed[window_key] += amount
             spent[window_key] += used
     changes = [
-        {"tenant": key[0], "of": key[1], "per": key[2], "start": key[3], "freed": freed[key], "used": spent[key]}
+        {
+            "tenant": key[0],
+            "principal": key[1],
+            "of": key[2],
+            "per": key[3],
+            "start": key[4],
+            "freed": freed[key],
+            "used": spent[key],
+        }
         for key in sorted(freed)
     ]
     if changes:
         connection.execute(_SETTLE, changes)
 
 
-def _lines_of(connection: Connection, tenant_id: str, resource: Resource, now_us: int) -> list[Line]:
-    rows = connection.execute(_LIMITS, {"tenant": tenant_id}).all()
-    return _lines(
-        connection, tenant_id, [(of, window, amount) for of, window, amount in rows if of == resource], now_us
-    )
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """A row of limits, in the order of the locks: the tenant's before those of its principals."""
+
+    tenant_id: str
+    principal_id: str
+    resource: Resource
+    window: Window
+    amount: int
+    burst: int
+
+    @property
+    def key(self) -> Key:
+        return self.principal_id, self.resource, self.window
 
 
-def _lines(connection: Connection, tenant_id: str, allowed: Sequence[tuple[str, str, int]], now_us: int) -> list[Line]:
-    starts = {window: interval(window, now_us).start_us for window in Window}
-    values = {"tenant": tenant_id, "starts": list(starts.values())}
-    held = {(row.resource, row.window, row.start_us): row for row in connection.execute(_WINDOWS, values)}
+def _limits_of(connection: Connection, tenant_id: str, principal_id: str, *, lock: bool = False) -> list[_Limit]:
+    statement = _LOCK_LIMITS if lock else _LIMITS
+    rows = connection.execute(statement, {"tenant": tenant_id, "whose": sorted({_TENANT, principal_id})})
+    return [_limit(tenant_id, *row) for row in rows]
+
+
+def _limit(tenant_id: str, owner: str, resource: str, window: str, amount: int, burst: int) -> _Limit:
+    return _Limit(tenant_id, owner, Resource(resource), Window(window), amount, burst)
+
+
+def _lines(
+    connection: Connection, limited: Sequence[_Limit], now_us: int, elsewhere: Mapping[Key, int] | None = None
+) -> list[Line]:
+    """As of now, but for limits of which another window's start is named."""
+    if not limited:
+        return []
+    starts = {one.key: interval(one.window, now_us).start_us for one in limited} | dict(elsewhere or {})
+    before = {one.key: interval(one.window, starts[one.key] - 1).start_us for one in limited if one.burst}
+    values = {
+        "tenant": limited[0].tenant_id,
+        "whose": sorted({one.principal_id for one in limited}),
+        "starts": sorted({*starts.values(), *before.values()}),
+    }
+    held = {
+        (row.principal_id, row.resource, row.window, row.start_us): (row.reserved, row.spent)
+        for row in connection.execute(_WINDOWS, values)
+    }
     lines: list[Line] = []
-    for resource, window, amount in allowed:
-        start_us = starts[Window(window)]
-        row = held.get((resource, window, start_us))
-        reserved, spent = (row.reserved, row.spent) if row is not None else (0, 0)
-        lines.append(Line(Resource(resource), Window(window), start_us, amount, reserved, spent))
+    for one in limited:
+        reserved, spent = held.get((*one.key, starts[one.key]), (0, 0))
+        carried = 0
+        if one.burst:
+            carried = carry(one.amount, one.burst, *held.get((*one.key, before[one.key]), (0, 0)))
+        lines.append(
+            Line(
+                one.resource,
+                one.window,
+                starts[one.key],
+                one.amount + carried,
+                reserved,
+                spent,
+                carried,
+                one.burst,
+                one.principal_id,
+            )
+        )
     return lines
+
+
+def _window_of(tenant_id: str, limited: Line | _Limit, start_us: int) -> dict[str, Any]:
+    return {
+        "tenant_id": tenant_id,
+        "principal_id": limited.principal_id,
+        "resource": limited.resource,
+        "window": limited.window,
+        "start_us": start_us,
+    }
 
 
 _LIMIT_KEY: Final = (
     limits.c.tenant_id == bindparam("tenant"),
+    limits.c.principal_id == bindparam("principal"),
     limits.c.resource == bindparam("of"),
     limits.c.window == bindparam("per"),
 )
 _WINDOW_KEY: Final = (
     quota_windows.c.tenant_id == bindparam("tenant"),
+    quota_windows.c.principal_id == bindparam("principal"),
     quota_windows.c.resource == bindparam("of"),
     quota_windows.c.window == bindparam("per"),
     quota_windows.c.start_us == bindparam("start"),
 )
-_SET: Final = insert(limits)
-_CHANGE: Final = update(limits).where(*_LIMIT_KEY).values(amount=bindparam("to_amount"))
+_SET: Final = insert_ignoring(limits)
+_CHANGE: Final = update(limits).where(*_LIMIT_KEY).values(amount=bindparam("to_amount"), burst=bindparam("to_burst"))
 _LIFT: Final = delete(limits).where(*_LIMIT_KEY)
-_LIMITS: Final = (
-    select(limits.c.resource, limits.c.window, limits.c.amount)
+_EVERY_LIMIT: Final = (
+    select(limits.c.principal_id, limits.c.resource, limits.c.window, limits.c.amount, limits.c.burst)
     .where(limits.c.tenant_id == bindparam("tenant"))
-    .order_by(limits.c.resource, limits.c.window)
+    .order_by(limits.c.principal_id, limits.c.resource, limits.c.window)
 )
+_LIMITS: Final = _EVERY_LIMIT.where(limits.c.principal_id.in_(bindparam("whose", expanding=True)))
 _LOCK_LIMITS: Final = _LIMITS.with_for_update(key_share=True)
-_WINDOWS: Final = select(quota_windows).where(
+_WINDOWS: Final = select(
+    quota_windows.c.principal_id,
+    quota_windows.c.resource,
+    quota_windows.c.window,
+    quota_windows.c.start_us,
+    quota_windows.c.reserved,
+    quota_windows.c.spent,
+).where(
     quota_windows.c.tenant_id == bindparam("tenant"),
+    quota_windows.c.principal_id.in_(bindparam("whose", expanding=True)),
     quota_windows.c.start_us.in_(bindparam("starts", expanding=True)),
 )
 _OPEN: Final = insert_ignoring(quota_windows)

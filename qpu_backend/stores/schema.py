@@ -220,6 +220,12 @@ Index(
     postgresql_where=jobs.c.idempotency_key.is_not(None),
 )
 
+_KEPT = and_(jobs.c.finished_at_us.is_not(None), jobs.c.archived_at_us.is_(None))
+Index("ix_jobs_kept", jobs.c.finished_at_us, jobs.c.id, sqlite_where=_KEPT, postgresql_where=_KEPT)
+Index("ix_jobs_program", jobs.c.program_sha)  # who else names a blob, before it is removed
+_HAS_RESULT = jobs.c.result_sha.is_not(None)
+Index("ix_jobs_result", jobs.c.result_sha, sqlite_where=_HAS_RESULT, postgresql_where=_HAS_RESULT)
+
 job_events = Table(
     "job_events",
     metadata,
@@ -259,6 +265,8 @@ batches = Table(
     CheckConstraint("state IN ('running', 'done', 'dissolved')", name="state_known"),
 )
 Index("ix_batches_device_state", batches.c.device_id, batches.c.state, batches.c.device_start_us)
+Index("ix_batches_rounds", batches.c.rounds_sha)
+Index("ix_batches_plan", batches.c.plan_sha)
 
 placements = Table(
     "placements",
@@ -277,6 +285,9 @@ placements = Table(
     ForeignKeyConstraint(["job_id", "tenant_id"], ["jobs.id", "jobs.tenant_id"]),
 )
 Index("ix_placements_job", placements.c.job_id)
+Index("ix_placements_record", placements.c.record_sha)
+_HAS_PART = placements.c.part_sha.is_not(None)
+Index("ix_placements_part", placements.c.part_sha, sqlite_where=_HAS_PART, postgresql_where=_HAS_PART)
 
 # --- fairness ------------------------------------------------------------------------------------------------------
 

@@ -84,6 +84,7 @@ principals = Table(
     Column("role", Word(Role), nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
     Column("disabled", Boolean, nullable=False, server_default="0"),
+    Column("role_set_at_us", BigInteger),  # issue of the newest token that said the role; NULL: none did
     UniqueConstraint("tenant_id", "name"),
     UniqueConstraint("id", "tenant_id"),
 )
@@ -100,6 +101,7 @@ api_keys = Table(
     Column("revoked_at_us", BigInteger),
     Column("label", Text, nullable=False, server_default=_NOTHING),
     ForeignKeyConstraint(["principal_id", "tenant_id"], ["principals.id", "principals.tenant_id"]),
+    Index("ix_api_keys_principal", "principal_id", "created_at_us"),
 )
 
 # --- policy and quota: of a tenant, and of one of its principals; a principal_id of '' means the tenant as a whole --
@@ -119,6 +121,9 @@ policies = Table(  # NULL: not limited
     Column("isolation", JSON(none_as_null=True)),  # classes of it
     Column("slices", JSON(none_as_null=True)),  # of a principal: which of the tenant's
 )
+
+_LIMITS_RUNNING = policies.c.max_running_jobs.is_not(None)
+Index("ix_policies_running", policies.c.tenant_id, sqlite_where=_LIMITS_RUNNING, postgresql_where=_LIMITS_RUNNING)
 
 rate_limits = Table(
     "rate_limits",
@@ -176,3 +181,4 @@ audit_log = (
 _UNSEALED = audit_log.c.number.is_(None)
 Index("ix_audit_log_unsealed", audit_log.c.id, sqlite_where=_UNSEALED, postgresql_where=_UNSEALED)
 Index("ix_audit_log_tenant", audit_log.c.tenant_id, audit_log.c.at_us)
+Index("ix_audit_log_at", audit_log.c.at_us)

@@ -37,8 +37,33 @@ class Metrics:
             ["device"],
             registry=self.registry,
         )
+        self.hints_lost = Counter(
+            "qpu_hints_lost", "Connections lost over which processes wake each other", registry=self.registry
+        )
+        self.database_trouble = Counter(
+            "qpu_database_trouble",
+            "Transactions that the database could not serve: busy, full or gone",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.dispatch_paused = Gauge(
+            "qpu_dispatch_paused",
+            "Whether a device starts nothing because the database cannot serve",
+            ["device"],
+            registry=self.registry,
+        )
+        self.clock_steps_back = Counter(
+            "qpu_clock_steps_back", "Times that the machine's clock was set back", registry=self.registry
+        )
+        self.workers_refused = Counter(
+            "qpu_workers_refused", "Calls that no worker process could be started for", registry=self.registry
+        )
         self.lease_held = Gauge(
             "qpu_lease_held", "Whether this process holds the device's lease", ["device"], registry=self.registry
+        )
+
+        self.reconcile_findings = Gauge(
+            "qpu_reconcile_findings", "Differences that the last reconciliation found", registry=self.registry
         )
 
     def render(self) -> bytes:

@@ -1,8 +1,7 @@
 """The documents of the HTTP API, version 1: pydantic models, data only.
 
-Units are in the names. Money is integer micro-credits. Every time names its clock: ``…_at`` is wall time (aware UTC),
-``device_time_us`` is the device's own clock. Servers refuse unknown request fields; clients ignore unknown response
-fields.
+Units are in the names, money is integer micro-credits. ``…_at`` is wall time (aware UTC), ``device_time_us`` the
+device's own clock. Servers refuse unknown request fields; clients ignore unknown response fields.
 """
 
 from __future__ import annotations
@@ -183,6 +182,8 @@ class JobRequest(RequestDocument):
     ``pin`` checks and reports it against its own, as long as the device still has all of its gates; ``refuse`` refuses.
     """
     max_cost_micro: int | None = Field(default=None, ge=0, le=MAX_INTEGER)
+    quote: str | None = Field(default=None, min_length=1, max_length=2048)
+    """Token of a quote for this job, whose price it then has."""
 
 
 # --- responses ----------------------------------------------------------------------------------------------------
@@ -344,7 +345,8 @@ class JobDocument(ResponseDocument):
     calibration_id: str | None
     """The snapshot the job ran with; before it ran, or with ``drift_policy`` ``pin``, the one it was transpiled for."""
     price_micro: int
-    """What the job costs if it completes; the quote is exact because price depends only on the job."""
+    """What the job costs if it completes; exact, because the price depends only on the job."""
+    quote_id: str | None = None
     estimated_device_s: float
     idempotency_key: str | None
     session: str | None = None

@@ -12,6 +12,8 @@ class MeteringRecord(ResponseDocument):
     """``GET /jobs/{id}/metering``: what was used and what it cost. An immutable fact once the job is final."""
 
     job_id: str
+    usage_id: str | None = None
+    """Of the usage record, once there is one: what an invoice opens into, and a refund names."""
     state: JobState
     shots: int
     device_us: int
@@ -19,6 +21,9 @@ class MeteringRecord(ResponseDocument):
     footprint_qubits: int
     price_book: str
     price_micro: int
+    quote_id: str | None = None
+    """Of the quote that the job was submitted with."""
+    lane: str = "standard"
     simulator_cpu_us: int
     result_bytes: int
     placement: list[int] | None
@@ -33,20 +38,36 @@ class MeteringRecord(ResponseDocument):
 
 
 class QuotaUsage(ResponseDocument):
-    """One limit of the caller: ``free + reserved + spent = limit``."""
+    """One limit of the caller's tenant, or of the caller itself: ``free + reserved + spent = limit``."""
 
     resource: Literal["shots", "device_us", "spend_micro"]
     window: Literal["hour", "day", "month"]
     window_start: datetime
     window_end: datetime
     limit: int
+    """Of this window, what it carries over from the one before included."""
     reserved: int
     spent: int
     free: int
+    carried: int = 0
+    """Of the limit: what the window before left, and its burst allows to take over."""
+    principal: bool = False
+    """Whether it is the caller's own limit, and not that of its tenant as a whole."""
+
+
+class PrincipalUsage(ResponseDocument):
+    """What the jobs of one principal used."""
+
+    principal_id: str
+    principal: str
+    jobs: int
+    shots: int
+    device_us: int
+    price_micro: int
 
 
 class UsageReport(ResponseDocument):
-    """``GET /usage``: totals of the tenant since ``since`` and its quotas now.
+    """``GET /usage``: totals of the tenant since ``since``, and its quotas and the caller's own now.
 
     ``price_micro`` is what its jobs cost, and what its sessions held that were closed since then.
     """
@@ -65,3 +86,7 @@ class UsageReport(ResponseDocument):
     """Of that; part of ``price_micro``."""
     balance_micro: int
     quotas: list[QuotaUsage]
+    principals: list[PrincipalUsage] | None = None
+    """With ``by=principal``: a page of them, oldest first, those without a job too."""
+    next_cursor: str | None = None
+    """Of the next page of principals."""

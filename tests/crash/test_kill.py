@@ -1,88 +1,75 @@
-"""The server is killed while jobs run, again and again: every accepted job is done exactly once all the same."""
+"""The service is killed while it works, again and again: every accepted job ends exactly once, and is paid for once."""
 
 from __future__ import annotations
 
-import random
 import signal
 import time
 
 import pytest
+from crash import Stage, play
+from crash_house import House
+from crash_strikes import POINTS, Met
+from crash_verdict import judge
+from faults import Moment
+from sqlalchemy import func, select
 
-from qpu_backend.domain.quota import Resource, Window
+from qpu_backend.stores import schema
 
-TENANTS = ("alice", "bob", "carol")
-PLENTY = {(Resource.SHOTS, Window.DAY): 10**9}
-
-
-def survive(server, clients, *, kills, jobs, bindings, seed):
-    """Submit from three tenants, kill the server at random moments, and check everything in the end."""
-    moments = random.Random(seed)  # noqa: S311 - not for secrets
-    for name in TENANTS:
-        server.administration.create_tenant(name, limits=PLENTY)
-    orders = [
-        [
-            clients.sweep(10 * t + n, bindings=bindings, backend=("eagle127:line-5", "eagle127")[n % 3 == 2])
-            for n in range(jobs)
-        ]
-        for t in range(len(TENANTS))
-    ]
-    for number, own in enumerate(orders):  # one of each tenant runs in several legs
-        own.insert(1, clients.sweep(100 + number, bindings=3 * 800, backend="eagle127:line-5"))
-    submitting = [clients.Client(server, name, own) for name, own in zip(TENANTS, orders, strict=True)]
-    server.start()
-    for client in submitting:
-        client.start()
-    for _ in range(kills):
-        time.sleep(moments.uniform(0.2, 2.0))
-        server.end(signal.SIGKILL)
-        server.start()
-    for client in submitting:
-        client.join(90)
-        assert client.failure is None
-        assert not client.is_alive()
-    accepted = {job_id: shots for client in submitting for job_id, shots in client.accepted.items()}
-    assert len(accepted) == len(TENANTS) * (jobs + 1)
-    deadline = time.monotonic() + 120
-    while server.states() != {"done": len(accepted)}:
-        assert time.monotonic() < deadline, server.states()
-        assert set(server.states()) <= {"queued", "running", "done"}
-        time.sleep(0.1)
-    server.end(signal.SIGTERM)
-    assert server.attempts() > 1, "no kill hit a running batch: the jobs are too short for this machine"
-    server.check(accepted)
-    assert server.most_legs() > 2
+MET = [met for met in Met if met is not Met.NOT_HERE]
 
 
-def test_a_killed_server_finishes_every_accepted_job_exactly_once(serving, clients):
-    survive(serving(), clients, kills=3, jobs=6, bindings=400, seed=1)
+def flawless(story):
+    """Nothing was lost, nothing is there twice, and the strikes hit."""
+    assert story.verdict.complaints == []
+    assert story.orphans == 0
+    assert story.missed == []
+    assert story.verdict.jobs > 0
+    assert story.kills >= len(story.recoveries_s) > 0
+
+
+@pytest.mark.parametrize(("kind", "moment"), [("sqlite", Moment.AFTER), ("postgresql", Moment.BEFORE)])
+def test_a_service_that_dies_while_it_settles_settles_once(kind, moment):
+    strike = next(point for point in POINTS if point.name == "settlement._settle_batch"), moment
+    flawless(play(kind, lambda _: [strike], split=False, clients=2))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("met", MET, ids=lambda met: met.value.replace(" ", "-"))
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-@pytest.mark.parametrize("seed", [2, 3])
-def test_many_kills_on_either_database(serving, clients, kind, seed):
-    survive(serving(kind), clients, kills=8, jobs=12, bindings=1000, seed=seed)
+def test_it_may_die_before_and_after_every_transaction_and_stage(kind, met):
+    strikes = [(point, moment) for point in POINTS if point.met is met for moment in Moment]
+    flawless(play(kind, lambda _: strikes, split=kind == "postgresql"))
 
 
-def test_sigterm_settles_what_runs_and_leaves_the_rest_in_the_queue(serving, clients):
-    server = serving()
-    server.administration.create_tenant("alice", limits=PLENTY)
-    client = clients.Client(server, "alice", [clients.sweep(n, bindings=500, backend="eagle127") for n in range(8)])
-    server.start()
-    client.start()
-    client.join(60)
-    assert client.failure is None
-    assert server.end(signal.SIGTERM) == 0
-    assert "leaked" not in server.errors
-    assert "Traceback" not in server.errors
-    states = server.states()
-    assert set(states) <= {"done", "queued"}
-    assert states["done"] >= 1
-    assert states["queued"] >= 1
-    server.start()
-    deadline = time.monotonic() + 60
-    while server.states() != {"done": 8}:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert server.end(signal.SIGINT) == 0
-    server.check(client.accepted)
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("split", [False, True], ids=["one-process", "several-processes"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_any_process_may_die_at_any_moment(kind, split):
+    flawless(play(kind, lambda _: [None] * 12, split=split, seed=2))
+
+
+def test_sigterm_settles_what_runs_and_leaves_the_rest_to_the_next_life(tmp_path):
+    house = House(tmp_path, "sqlite", split=False)
+    try:
+        stage = Stage(house, clients=2)
+        stage.start()
+        stage.recovered(0)
+        (server,) = house.processes
+        server.send(signal.SIGTERM)
+        stage.recovered(time.time_ns() // 1000)
+        stage.rest()
+        assert server.codes == [0]
+        assert judge(house, stage.clients).complaints == []
+        with house.database.read() as connection:
+            attempts, epoch = connection.execute(
+                select(func.max(schema.batches.c.attempt), func.max(schema.batches.c.epoch))
+            ).one()
+        assert (attempts, epoch) == (1, 2)  # nothing was run again, by nobody
+        assert house.end() == {server.name: 0}
+        assert "Traceback" not in house.errors()
+        assert "leaked" not in house.errors()
+        assert house.census.close() == set()
+    finally:
+        house.close()

@@ -13,13 +13,23 @@ import typer
 from qpu_backend.config import load_config
 from qpu_backend.engines.catalogue import device_names
 from qpu_backend.http import (
+    admin_devices,
+    admin_tenants,
+    audit,
     devices,
     events,
     health,
+    invoices,
     jobs,
+    keys,
+    me,
     operations,
     predictions,
+    prices,
+    principals,
     problems,
+    quotes,
+    reconciliation,
     replays,
     results,
     sessions,
@@ -30,7 +40,7 @@ from qpu_sdk import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "deploy").glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-ROUTE = re.compile(r"^\| `(GET|POST|DELETE|PUT) (/\S*)`", re.MULTILINE)
+ROUTE = re.compile(r"^\| `(GET|POST|DELETE|PUT|PATCH) (/\S*)`", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 
@@ -58,9 +68,30 @@ def test_the_architecture_page_names_every_module_and_no_other() -> None:
 
 def test_the_http_page_lists_every_route_and_no_other() -> None:
     served = set()
-    for module in (devices, events, jobs, operations, predictions, replays, results, sessions, usage):
+    for module in (
+        admin_devices,
+        admin_tenants,
+        audit,
+        devices,
+        events,
+        invoices,
+        jobs,
+        keys,
+        me,
+        operations,
+        predictions,
+        prices,
+        principals,
+        quotes,
+        reconciliation,
+        replays,
+        results,
+        sessions,
+        usage,
+    ):
         served |= {(method, PREFIX + route.path_format) for route in module.router.routes for method in route.methods}
     served |= {(method, route.path) for route in health.router.routes for method in route.methods}
+    served |= {(method, PREFIX + route.path) for route in invoices.administration.routes for method in route.methods}
     served |= {(method, PREFIX + route.path) for route in health.versioned.routes for method in route.methods}
     assert set(ROUTE.findall(page("docs/reference/http-api.md"))) == served
 
@@ -76,7 +107,8 @@ def test_the_command_page_lists_every_command_and_no_other() -> None:
     cli.mount_commands()
     installed = set()
     for name, command in cast("Any", typer.main.get_command(cli.app)).commands.items():
-        installed |= {f"{name} {under}" for under in command.commands} if hasattr(command, "commands") else {name}
+        below = {f"{name} {under}" for under in getattr(command, "commands", ())}
+        installed |= below | (set() if below and not command.invoke_without_command else {name})
     listed = re.findall(r"^\| `qpu ([a-z]+(?: [a-z]+)?)", page("docs/reference/cli.md"), re.MULTILINE)
     assert set(listed) == installed
 

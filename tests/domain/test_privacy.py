@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qpu_backend.domain.privacy import CoTenants, co_tenants, told_loss, told_windows
+from qpu_backend.domain.privacy import CoTenants, co_tenants, told_loss, told_pace, told_wait, told_windows
 from qpu_backend.domain.views import Booking
 
 TENANTS = st.lists(st.sampled_from("abcdefgh"), max_size=12)
@@ -76,3 +76,40 @@ def test_two_bookings_one_behind_the_other_look_like_one(asked: list[tuple[int, 
     told = told_windows([window for window, _ in windows_of(asked)], ())
     for one, other in pairwise(told):
         assert one.ends_us < other.starts_us or one.kind != other.kind
+
+
+STEPS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400)
+
+
+@given(st.sampled_from(list(pairwise((0, *STEPS)))), st.floats(0, 1, exclude_min=True), st.floats(0, 1))
+def test_all_waits_between_two_steps_are_told_as_the_upper_one(steps: tuple[int, int], part: float, other: float):
+    low, high = steps
+    for one in (part, max(part, other), 1.0):
+        seconds = low + one * (high - low)
+        if seconds > low:  # a tiny part of a large step is nothing
+            assert told_wait(seconds) == high
+
+
+@given(st.floats(0, 1e9))
+def test_a_wait_is_never_told_too_short_nor_more_than_three_times_too_long(seconds: float):
+    told = told_wait(seconds)
+    assert seconds <= told <= max(1.0, 3 * seconds)
+    assert told_wait(told) == told
+
+
+@given(st.floats(0, 1e9), st.floats(0, 1e9))
+def test_longer_waits_are_not_told_as_shorter_ones(one: float, other: float):
+    assert (told_wait(one) <= told_wait(other)) or one > other
+
+
+@given(st.floats(0.5, 1, exclude_min=True), st.floats(4, 8, exclude_max=True))
+def test_paces_between_two_steps_are_one_pace(seconds: float, jobs: float):
+    assert told_pace(seconds, jobs) == (1.0, 4)
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0])
+def test_what_is_no_duration_is_not_told(seconds: float):
+    with pytest.raises(ValueError, match="no duration"):
+        told_wait(seconds)
+    with pytest.raises(ValueError, match="not finite"):
+        told_pace(1.0, float("inf"))

@@ -11,8 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from qpu_backend.domain.errors import QuotaExceeded
-from qpu_backend.domain.quota import Line, Resource, Window, interval, release, reserve, reserve_all, settle
+from qpu_backend.domain.errors import InvalidRequest, QuotaExceeded
+from qpu_backend.domain.quota import (
+    Line,
+    Resource,
+    Window,
+    carry,
+    interval,
+    release,
+    require_limit,
+    reserve,
+    reserve_all,
+    settle,
+)
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -165,3 +176,74 @@ class Account(RuleBasedStateMachine):
 
 
 test_free_reserved_and_spent_are_the_limit_at_every_moment = Account.TestCase
+
+
+# --- burst ---------------------------------------------------------------------------------------------------------
+
+
+@given(LIMITS, LIMITS, AMOUNTS, AMOUNTS)
+def test_what_is_carried_is_what_was_left_and_at_most_the_burst(amount: int, burst: int, reserved: int, spent: int):
+    carried = carry(amount, burst, reserved, spent)
+    assert 0 <= carried <= burst
+    assert carried <= max(0, amount - reserved - spent)
+    assert carry(amount, burst, 0, 0) == min(burst, amount)
+    assert carry(amount, burst, reserved, spent) <= carry(amount, burst, 0, spent)  # what is freed late only adds
+
+
+@given(LIMITS, LIMITS, st.lists(st.lists(AMOUNTS, max_size=6), max_size=8))
+def test_over_any_windows_no_more_is_used_than_their_amounts_and_one_burst(
+    amount: int, burst: int, demand: list[list[int]]
+):
+    used_before, used = 0, list[int]()
+    for window in demand:
+        carried = carry(amount, burst, 0, used_before)
+        one = Line(Resource.SHOTS, Window.DAY, 0, amount + carried, carried=carried, burst=burst)
+        for asked in window:
+            try:
+                one = settle(reserve(one, asked), asked, asked)
+            except QuotaExceeded:
+                assert asked > one.free
+            assert one.free + one.reserved + one.spent == one.limit
+        used_before = one.spent
+        used.append(one.spent)
+    for first in range(len(used)):
+        for last in range(first, len(used)):
+            assert sum(used[first : last + 1]) <= (last - first + 1) * amount + burst
+
+
+@given(LIMITS, LIMITS, LIMITS, AMOUNTS)
+def test_at_the_time_that_a_refusal_names_the_same_reservation_fits(amount: int, burst: int, spent: int, asked: int):
+    start_us = us(datetime(2026, 2, 3, tzinfo=UTC))
+    one = Line(Resource.SHOTS, Window.DAY, start_us, amount, spent=min(spent, amount), burst=burst)
+    try:
+        reserve(one, asked)
+    except QuotaExceeded as refusal:
+        at_us, windows = refusal.retry_at_us, [start_us + days * 86_400_000_000 for days in (1, 2)]
+        spent_before = one.spent
+        for window_us in windows:
+            carried = carry(amount, burst, 0, spent_before)
+            later = Line(Resource.SHOTS, Window.DAY, window_us, amount + carried, carried=carried, burst=burst)
+            if asked <= later.free:
+                assert at_us == window_us
+                return
+            spent_before = 0
+        assert at_us is None
+
+
+def test_of_a_principals_own_quota_the_refusal_says_so():
+    own = Line(Resource.SHOTS, Window.DAY, 0, 10, principal_id="prn_ada")
+    with pytest.raises(QuotaExceeded, match="but 10 of your own 10 are free this day") as refusal:
+        reserve(own, 11)
+    assert refusal.value.principal
+
+
+def test_a_line_carries_no_more_than_its_burst_and_its_limit():
+    for changes in ({"carried": 3, "burst": 2}, {"carried": 11, "burst": 20}, {"carried": -1}):
+        with pytest.raises(ValueError, match="no negative amount"):
+            replace(line(10), **changes)
+
+
+@pytest.mark.parametrize(("amount", "burst"), [(-1, 0), (0, -1), (2**53, 0), (0, 2**53)])
+def test_what_cannot_be_a_limit_is_refused(amount: int, burst: int):
+    with pytest.raises(InvalidRequest, match="of a quota is a whole number"):
+        require_limit(amount, burst)

@@ -116,15 +116,17 @@ def test_sessions_of_a_tenant_never_hold_more_than_its_share(share: float, usabl
 # --- what it costs -------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(0, 10**9), st.lists(st.integers(0, 10**12), max_size=5))
-def test_a_hold_costs_its_qubit_seconds_rounded_once(per_qubit_second: int, held: list[int]):
-    book = PriceBook("b", 7, 7, per_qubit_second, 7)
+@given(st.integers(0, 10**9), st.lists(st.integers(0, 10**12), max_size=5), st.integers(0, 1000))
+def test_a_hold_costs_its_qubit_seconds_in_its_lane_rounded_once(per_qubit_second: int, held: list[int], percent: int):
+    book = PriceBook("b", 7, 7, per_qubit_second, 7, {"batch": percent})
     exact = Decimal(sum(held)) * per_qubit_second / 10**6
-    assert price_of_hold(book, sum(held)) == int(exact.quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+    for lane, factor in (("standard", Decimal(1)), ("batch", Decimal(percent) / 100)):
+        rounded = int((exact * factor).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+        assert price_of_hold(book, sum(held), lane) == rounded
 
 
 def test_who_holds_nothing_pays_nothing_not_even_a_minimum():
-    assert price_of_hold(PriceBook("b", 7, 7, 7, 7), 0) == 0
+    assert price_of_hold(PriceBook("b", 7, 7, 7, 7), 0, "standard") == 0
 
 
 # --- where ---------------------------------------------------------------------------------------------------------

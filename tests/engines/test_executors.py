@@ -8,11 +8,12 @@ import sys
 import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
-from qpu_backend.engines.executors import LocalExecutor, local_executor
+from qpu_backend.engines.executors import ExecutorShutDown, LocalExecutor, WorkersUnreachable, ask, local_executor
 from qpu_backend.engines.protocol import decode_report, join_tasks
 from qpu_backend.engines.worker import run_tasks
 
@@ -95,6 +96,36 @@ def test_workers_outlive_the_thread_that_asked_for_them():
         assert made[0].submit(os.getpid).result(timeout=60) == worker
     finally:
         made[0].shutdown()
+
+
+def test_workers_that_were_started_end_when_the_next_one_cannot_be(monkeypatch):
+    executor = local_executor(2)
+    try:
+        executor.warm()
+        start, started = BaseProcess.start, []
+
+        def second_fails(process):
+            if len(started) % 2:
+                started.append(None)
+                raise BlockingIOError("Resource temporarily unavailable")
+            start(process)
+            started.append(process.pid)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(BaseProcess, "start", second_fails)
+            with pytest.raises(BrokenProcessPool):
+                executor.submit(os._exit, 3).result(timeout=30)
+            for _ in range(2):
+                with pytest.raises(WorkersUnreachable):
+                    ask(executor, run_tasks, join_tasks([]))
+        first, _, second, _ = started
+        assert not alive(first)
+        assert not alive(second)
+        assert decode_report(ask(executor, run_tasks, join_tasks([])).result(timeout=60)).tasks == ()
+    finally:
+        executor.shutdown()
+    with pytest.raises(ExecutorShutDown):
+        ask(executor, run_tasks, join_tasks([]))
 
 
 def alive(pid: int) -> bool:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 import pytest
+from believing import LIVE_S, House
+from issuer import AUDIENCE, Issuer
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Parameter
 
@@ -220,3 +222,25 @@ def refused() -> Callable[[httpx.Response, str], dict[str, Any]]:
 def orders(server: Running) -> Orders:
     """Bodies of submissions."""
     return Orders(server.new_client())
+
+
+@pytest.fixture(scope="session")
+def believing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A service that believes an issuer of tokens."""
+    with Issuer() as issuer:
+        oidc = {"issuer": issuer.url, "audience": AUDIENCE, "role_claim": "qpu_role", "leeway_s": 5}
+        with running(tmp_path_factory.mktemp("oidc"), oidc=oidc) as server:
+            for name in ("acme", "initech"):
+                server.service.administration.create_tenant(name)
+            yield House(server, issuer, check_problem)
+
+
+@pytest.fixture
+def house(believing: House) -> House:
+    """The same, with the issuer as at first."""
+    believing.issuer.answer = None
+    believing.issuer.extra = []
+    believing.issuer.rotate()
+    believing.later(LIVE_S)
+    believing.forget()
+    return believing

@@ -19,7 +19,7 @@ from qpu_backend.http.problems import STATUS, ProblemError, code_of
 from qpu_backend.physics.errors import NotCalibrated, PhysicsError, TooLarge
 from qpu_backend.pipeline.endings import fail_jobs
 from qpu_backend.stores import jobs
-from qpu_backend.stores.errors import DatabaseBusy, InvalidCursor, StoreError
+from qpu_backend.stores.errors import DatabaseBusy, DatabaseFull, DatabaseGone, InvalidCursor, NameTaken, StoreError
 from qpu_sdk.errors import EXCEPTION_OF_CODE
 
 if TYPE_CHECKING:
@@ -42,18 +42,30 @@ MET_ELSEWHERE = {
     "body_too_large": "disconnects",
     "unauthenticated": "doors",
     "forbidden": "doors",
+    "role_refused": "principals",
+    "name_taken": "principals",
+    "lock_out": "principals",
+    "key_ended": "keys",
     "not_found": "doors",
     "method_not_allowed": "doors",
     "idempotency_conflict": "jobs",
     "illegal_transition": "jobs",
     "job_not_done": "jobs",
     "job_cancelled": "jobs",
+    "result_archived": "archived",
     "replay_not_done": "replays",
+    "month_not_over": "invoices",
+    "quote_invalid": "quotes",
+    "quote_mismatch": "quotes",
+    "quote_expired": "quotes",
     "quota_exceeded": "jobs",
     "queue_full": "jobs",
     "session_closed": "sessions",
     "session_share_exceeded": "sessions",
     "lane_refused": "lanes",
+    "rate_limited": "limits",
+    "isolation_refused": "limits",
+    "slice_refused": "limits",
     "promise_refused": "lanes",
 }
 MET_HERE = {"cost_cap_exceeded", "calibration_drifted", "job_failed", "unavailable", "internal"}
@@ -92,7 +104,10 @@ def test_what_is_not_the_clients_fault_is_internal_but_for_a_named_few():
     others = {kind: code for kind, code in told.items() if code != "internal"}
     assert others == {
         InvalidCursor: "invalid_request",
+        NameTaken: "name_taken",
         DatabaseBusy: "unavailable",
+        DatabaseFull: "unavailable",
+        DatabaseGone: "unavailable",
         NotCalibrated: "not_isa",
         TooLarge: "circuit_too_large",
     }
@@ -144,7 +159,7 @@ def test_without_its_database_the_service_is_alive_but_not_ready(own_server, tmp
         shutil.move(file, tmp_path / f"gone-{file.name}")
     (tmp_path / "qpu.sqlite").mkdir()
     refused(client.get("/readyz"), "unavailable")
-    refused(client.get("/v1/usage"), "internal")
+    refused(client.get("/v1/usage"), "unavailable")
     assert client.get("/healthz").json() == {"status": "alive"}
     assert client.get("/v1/version").status_code == 200
 

@@ -21,7 +21,19 @@ from qpu_backend.bootstrap import SYSTEM, build, tenant_scope
 from qpu_backend.config import DeviceSection, load_config
 from qpu_backend.domain.tenancy import Role
 from qpu_backend.engines.catalogue import read_device
-from qpu_backend.stores import access, batches, blobs, devices, events, jobs, money, schema, schema_access, schema_money
+from qpu_backend.stores import (
+    access,
+    batches,
+    blobs,
+    devices,
+    events,
+    jobs,
+    money,
+    reconciliation,
+    schema,
+    schema_access,
+    schema_money,
+)
 from qpu_backend.telemetry.logs import configure_logs
 from qpu_sdk.wire.circuits import encode_circuits
 from qpu_sdk.wire.models import QPY_VERSION_READ, JobOptions, JobRequest, Pub
@@ -29,6 +41,7 @@ from qpu_sdk.wire.results import decode_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Executor
     from pathlib import Path
 
     import numpy as np
@@ -193,7 +206,7 @@ class Lab:
     def check_books(self) -> None:
         """Jobs, usage records and postings agree, and a job that has ended holds nothing back."""
         with self.database.read() as connection:
-            assert money.reconcile(connection, SYSTEM).clean
+            assert list(reconciliation.findings(connection, SYSTEM)) == []
             unfinished = schema.jobs.c.state.in_(["queued", "running"])
             if connection.execute(select(schema.jobs.c.id).where(unfinished)).first() is None:
                 table = schema_access.quota_windows
@@ -260,9 +273,10 @@ def laboratory(
     clock: WallClock | None = None,
     started: bool = True,
     max_inflight: int = 2,
+    executor: Executor | None = None,
     **settings: Any,
 ) -> Iterator[Lab]:
-    """A service in this folder for the length of the block."""
+    """A service in this folder for the length of the block; on workers of the test where no executor is given."""
     config = load_config(
         data=folder,
         database=database,
@@ -274,7 +288,7 @@ def laboratory(
     )
     configure_logs("critical")
     workers = Workers()
-    service = build(config, durable=False, clock=clock, executor=workers)
+    service = build(config, durable=False, clock=clock, executor=executor or workers)
     if started:
         service.start()
     else:
@@ -321,7 +335,7 @@ def new_lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
         yield start
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make() -> SimpleNamespace:
     """The makers of circuits and orders: ``make.sample(make.ghz())``."""
     return SimpleNamespace(ghz=ghz, pinned=pinned, sample=sample, directed=directed)

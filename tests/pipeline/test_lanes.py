@@ -6,6 +6,8 @@ import re
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qpu_backend.bootstrap import SYSTEM
 from qpu_backend.config import LaneSection
@@ -129,6 +131,18 @@ def test_an_estimate_counts_the_batches_that_those_ahead_fill():
     assert estimate_s(5, None) is None
     assert estimate_s(0, Pace(4.0, 2.0)) == 1.0
     assert estimate_s(9, Pace(4.0, 2.0)) == 5.0
+
+
+@given(
+    st.integers(0, 1000),
+    st.sampled_from([(0.5, 1.0), (1.0, 2.0), (2.0, 5.0), (30.0, 60.0)]),
+    st.tuples(st.floats(0, 0.99), st.floats(0, 0.99)),
+    st.tuples(st.floats(4, 7.99), st.floats(4, 7.99)),
+)
+def test_however_many_jobs_one_queues_an_estimate_does_not_tell_how_long_others_batches_take(ahead, steps, parts, jobs):
+    low, high = steps
+    told = {estimate_s(ahead, Pace(num, high - part * (high - low))) for num, part in zip(jobs, parts, strict=True)}
+    assert len(told) == 1
 
 
 def test_a_promised_job_needs_no_slot_for_long_simulations_and_no_kind_forgets_it(new_lab, make):

@@ -17,17 +17,19 @@ import httpx
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
+from sqlalchemy import update
 
 from qpu_backend.domain.tenancy import Role
 from qpu_backend.serving import HttpServer, ServerThread
+from qpu_backend.stores.schema import batches
 from qpu_sdk.wire.results import decode_result
 
 WALL_TIMES = {"created_at", "finished_at", "started_at", "calibrated_at", "at", "since", "window_start", "window_end"}
-ALLOWED = WALL_TIMES | {"device_time_us", "calibration_age_s", "simulator_cpu_us"}
+ALLOWED = WALL_TIMES | {"device_time_us", "calibration_age_s", "simulator_cpu_us"} | {"token", "expires_at"}
 CROSSTALK = {"crosstalk_loss", "counts", "bits"}
 """What may differ as well where neighbours disturb each other."""
 
-_ID = re.compile(r"\b(job|cal|snap|snp|ten|prn|req|bat|batch|use)_[0-9a-f-]{20,}")
+_ID = re.compile(r"\b(job|cal|snap|snp|ten|prn|req|bat|batch|use|quo)_[0-9a-f-]{20,}")
 _DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 _SILENT = {"date", "x-request-id", "content-length"}
 
@@ -108,8 +110,22 @@ class Reader:
         facts = {name: value for name, value in answer.headers.items() if name not in _SILENT | {"etag"}}
         self.seen[f"replay /jobs/{job_id} {'alone' if alone else 'as it was'}"] = facts, answer.content
 
+    def quote(self, order: Any) -> None:
+        """Keep headers and body of a quote."""
+        answer = self.http.post("/quotes", content=order.model_dump_json())
+        assert answer.json()["start_in_s"] is not None, answer.text
+        facts = {name: value for name, value in answer.headers.items() if name not in _SILENT}
+        self.seen["quote /quotes"] = facts, answer.content
+
     def submit(self, order: Any) -> str:
         return self.http.post("/jobs", content=order.model_dump_json()).json()["id"]
+
+
+def last(lab, seconds: float) -> None:
+    """Every batch so far took so long."""
+    took = {"finished_at_us": batches.c.created_at_us + round(1e6 * seconds)}
+    with lab.service.database.write() as connection:
+        connection.execute(update(batches).values(took))
 
 
 def world(lab, make, socket, neighbours) -> dict[str, tuple[dict[str, str], bytes]]:
@@ -135,6 +151,8 @@ def world(lab, make, socket, neighbours) -> dict[str, tuple[dict[str, str], byte
         lab.ended(*mine, *theirs)
         assert len(lab.batches(*mine)[0].placements) >= 5
         alice.look_around("ended", mine)
+        last(lab, 1 + neighbours[0].layers / 10)
+        alice.quote(alices_orders(make)[0])
         for job_id in mine:
             alice.look("stream", f"/jobs/{job_id}/events", Accept="text/event-stream")
             alice.replay(job_id, alone=False)

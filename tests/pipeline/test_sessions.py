@@ -90,7 +90,8 @@ def test_what_was_held_is_charged_exactly_as_planned_and_nothing_is_lost(either_
         jobs_micro = money.usage_totals(connection, scope, since_us=0).price_micro
         balance = money.balance(connection, scope)
         totals = sessions.session_totals(connection, scope, since_us=0)
-    assert end.price_micro == price_of_hold(book, end.held_cost) == round(end.held_cost * RATE_MICRO / 1e6) > 0
+    price_micro = price_of_hold(book, end.held_cost, "standard")
+    assert end.price_micro == price_micro == round(end.held_cost * RATE_MICRO / 1e6) > 0
     assert balance == -(jobs_micro + end.price_micro)
     assert totals == sessions.SessionTotals(1, end.held_cost, end.price_micro)
     lab.check_books()

@@ -58,14 +58,14 @@ def test_a_batch_ends_once(house: House) -> None:
         assert batches.finish_batch(connection, house.system, done, finished_at_us=5)
         assert not batches.finish_batch(connection, house.system, done, finished_at_us=6)
         assert not batches.dissolve_batch(connection, house.system, done, finished_at_us=6)
-        assert not batches.bump_attempt(connection, house.system, done, epoch=2, attempt=2)
-        assert batches.bump_attempt(connection, house.system, given_up, epoch=2, attempt=2)
+        assert not batches.bump_attempt(connection, house.system, done, epoch=2, attempt=2, failures=1)
+        assert batches.bump_attempt(connection, house.system, given_up, epoch=2, attempt=2, failures=1)
         assert batches.dissolve_batch(connection, house.system, given_up, finished_at_us=7)
         rows = [batches.read_batch(connection, house.system, each) for each in (done, given_up)]
         assert batches.running_batches(connection, house.system, "eagle127") == []
-    assert [(row.state, row.epoch, row.attempt, row.finished_at_us) for row in rows if row] == [
-        ("done", 1, 1, 5),
-        ("dissolved", 2, 2, 7),
+    assert [(row.state, row.epoch, row.attempt, row.failures, row.finished_at_us) for row in rows if row] == [
+        ("done", 1, 1, 0, 5),
+        ("dissolved", 2, 2, 1, 7),
     ]
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.stores.conftest import PostgresServer
+
 TENANT = text("INSERT INTO tenants (id, name, created_at_us) VALUES (:id, :id, 0)")
 COUNT = text("SELECT count(*) FROM tenants")
 
@@ -148,3 +150,24 @@ def test_a_new_database_that_somebody_else_is_reading_is_opened_all_the_same(tmp
         assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
     database.close()
     reader.close()
+
+
+def test_connections_that_the_server_closed_while_they_were_idle_are_replaced_unnoticed(
+    postgres: PostgresServer, migrated_postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_TRUSTED_IDLE_S", 0.0)
+    database = Database.open(migrated_postgres, durable=False)
+    with database.read() as one, database.read() as other, database.write() as writer:
+        closed = [
+            connection.execute(text("SELECT pg_backend_pid()")).scalar_one() for connection in (one, other, writer)
+        ]
+    for pid in closed:
+        postgres.admin.execute("SELECT pg_terminate_backend(%s)", (pid,))
+    with database.write() as connection:
+        connection.execute(TENANT, {"id": "one"})
+    with database.read() as one, database.read() as other:
+        assert [connection.execute(COUNT).scalar_one() for connection in (one, other)] == [1, 1]
+        assert one.execute(text("SELECT pg_backend_pid()")).scalar_one() not in closed
+    with database.write() as connection:
+        connection.execute(text("DELETE FROM tenants"))
+    database.close()

@@ -10,8 +10,9 @@ from sqlalchemy.exc import IntegrityError
 
 from qpu_backend.domain import ledger
 from qpu_backend.domain.quota import Resource, Window
+from qpu_backend.domain.reconciliation import Difference
 from qpu_backend.domain.sessions import Term
-from qpu_backend.stores import money, quota, sessions
+from qpu_backend.stores import money, quota, reconciliation, sessions
 from qpu_backend.stores.errors import ForeignTenant, InvalidCursor
 
 if TYPE_CHECKING:
@@ -183,9 +184,9 @@ def test_reconciliation_finds_a_session_that_was_charged_wrongly_or_before_it_en
     charges = [ledger.charge(each, ada.tenant_id, price) for each, price in ((right, 100), (wrong, 99), (early, 1))]
     with house.database.write() as connection:
         money.insert_postings(connection, house.system, charges, posted_at_us=1)
-        found = money.reconcile(connection, house.system)
-    assert found.misposted_sessions == sorted([uncharged, wrong, early])
-    assert not found.clean
+        found = list(reconciliation.findings(connection, house.system))
+    misposted = {one.subject: (one.expected, one.found) for one in found if one.kind is Difference.MISPOSTED_SESSION}
+    assert misposted == {uncharged: (100, 0), wrong: (100, 99), early: (0, 1)}
 
 
 def test_what_was_not_reserved_is_spent_beyond_the_limit_and_nothing_is_free_then(house: House) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
+from qpu_backend.engines.executors import ExecutorShutDown
 from qpu_backend.engines.protocol import RegionTask, split_tasks
 from qpu_backend.engines.worker import run_tasks
 
@@ -42,7 +43,7 @@ class Workers(Executor):
         seeds = frozenset(piece.seed for record in records for piece in RegionTask.from_bytes(record).slices)
         with self._lock:
             if self._closed:
-                raise RuntimeError("cannot schedule new futures after shutdown")
+                raise ExecutorShutDown
             self._unanswered[future] = seeds
         self._threads.submit(self._work, future, seeds, fn, *args, **kwargs)
         return future

@@ -36,6 +36,8 @@ def migrate(database: Database) -> None:
             return
     with database.write() as connection:
         if connection.dialect.name == "postgresql":  # SQLite's write lock does this already
+            connection.execute(select(func.set_config("lock_timeout", "0", True)))  # however long another one takes
+            connection.execute(select(func.set_config("idle_in_transaction_session_timeout", "0", True)))
             connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
         if _known_revision(connection) != REVISIONS[-1]:  # nobody else was faster
             _upgrade(connection)

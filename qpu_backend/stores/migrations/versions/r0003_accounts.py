@@ -15,15 +15,19 @@ down_revision = "0002"
 def upgrade() -> None:
     """Forward; there is no way back."""
     op.add_column("principals", sa.Column("disabled", sa.Boolean(), server_default="0", nullable=False))
+    op.add_column("principals", sa.Column("role_set_at_us", sa.BigInteger(), nullable=True))
+    op.create_index("ix_api_keys_principal", "api_keys", ["principal_id", "created_at_us"])
     op.add_column("api_keys", sa.Column("label", sa.Text(), server_default=sa.text("''"), nullable=False))
     op.add_column("jobs", sa.Column("quote_id", sa.Text(), nullable=True))
     op.add_column("jobs", sa.Column("archived_at_us", sa.BigInteger(), nullable=True))
     op.add_column("batches", sa.Column("failures", sa.Integer(), server_default="0", nullable=False))
     op.add_column("usage_records", sa.Column("lane", sa.Text(), server_default="standard", nullable=False))
+    op.execute("UPDATE usage_records SET lane = (SELECT jobs.lane FROM jobs WHERE jobs.id = usage_records.job_id)")
     _limit_principals()
     _set_policies()
     _keep_audit()
     _write_invoices()
+    _find_what_is_kept()
 
 
 def _limit_principals() -> None:
@@ -59,6 +63,14 @@ def _set_policies() -> None:
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_policies_tenant_id")),
         sa.PrimaryKeyConstraint("tenant_id", "principal_id", name=op.f("pk_policies")),
     )
+    limits_running = sa.text("max_running_jobs IS NOT NULL")
+    op.create_index(
+        "ix_policies_running",
+        "policies",
+        ["tenant_id"],
+        sqlite_where=limits_running,
+        postgresql_where=limits_running,
+    )
     op.create_table(
         "rate_limits",
         sa.Column("tenant_id", sa.Text(), nullable=False),
@@ -88,6 +100,7 @@ def _keep_audit() -> None:
     unsealed = sa.text("number IS NULL")
     op.create_index("ix_audit_log_unsealed", "audit_log", ["id"], sqlite_where=unsealed, postgresql_where=unsealed)
     op.create_index("ix_audit_log_tenant", "audit_log", ["tenant_id", "at_us"])
+    op.create_index("ix_audit_log_at", "audit_log", ["at_us"])
 
 
 def _write_invoices() -> None:
@@ -125,3 +138,18 @@ def _write_invoices() -> None:
         ),
         sa.PrimaryKeyConstraint("invoice_id", "number", name=op.f("pk_invoice_lines")),
     )
+
+
+def _find_what_is_kept() -> None:
+    """For archiving: jobs by their end, and who names a blob."""
+    for name, table, columns, only in (
+        ("kept", "jobs", ["finished_at_us", "id"], "finished_at_us IS NOT NULL AND archived_at_us IS NULL"),
+        ("program", "jobs", ["program_sha"], None),
+        ("result", "jobs", ["result_sha"], "result_sha IS NOT NULL"),
+        ("record", "placements", ["record_sha"], None),
+        ("part", "placements", ["part_sha"], "part_sha IS NOT NULL"),
+        ("rounds", "batches", ["rounds_sha"], None),
+        ("plan", "batches", ["plan_sha"], None),
+    ):
+        where = None if only is None else sa.text(only)
+        op.create_index(f"ix_{table}_{name}", table, columns, sqlite_where=where, postgresql_where=where)

@@ -1,0 +1,52 @@
+"""Keys by their id: replaced and ended, by whose they are and by who manages its tenant's principals.
+
+A key of somebody else, for who manages nobody, is as little there as one of another tenant.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+
+from qpu_backend.http.auth import Anybody  # noqa: TC001 - FastAPI reads annotations at run time
+from qpu_backend.http.documents import wall, wall_or_none
+from qpu_backend.http.door import AtDoor  # noqa: TC001
+from qpu_backend.http.paths import KeyId  # noqa: TC001
+from qpu_backend.pipeline.principals import own_keeper
+from qpu_sdk.wire.principals import KeyDocument, KeyRotation, NewKey
+
+if TYPE_CHECKING:
+    from qpu_backend.stores.access import KeyRow
+
+router = APIRouter(prefix="/keys", tags=["principals"])
+
+
+@router.post("/{key_id}/rotate", status_code=201)
+def rotate(door: AtDoor, scope: Anybody, key_id: KeyId, order: KeyRotation) -> NewKey:
+    """A new key in the place of this one, which works for ``grace_s`` longer; it expires when this one would have."""
+    row, key = door.principals.rotate(own_keeper(scope), key_id, grace_us=round(1e6 * order.grace_s))
+    return new_key(row, key)
+
+
+@router.delete("/{key_id}")
+def revoke(door: AtDoor, scope: Anybody, key_id: KeyId) -> KeyDocument:
+    """Revoke the key; it stops within a second. A repeat changes nothing."""
+    return key_document(door.principals.revoke(own_keeper(scope), key_id))
+
+
+def key_document(row: KeyRow) -> KeyDocument:
+    """A key as its owner sees it later: without the key."""
+    return KeyDocument(
+        id=row.id,
+        principal_id=row.principal_id,
+        label=row.label,
+        created_at=wall(row.created_at_us),
+        expires_at=wall_or_none(row.expires_at_us),
+        revoked_at=wall_or_none(row.revoked_at_us),
+    )
+
+
+def new_key(row: KeyRow, key: str) -> NewKey:
+    """A key as it is shown once."""
+    return NewKey(**key_document(row).model_dump(), key=key)
