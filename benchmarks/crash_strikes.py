@@ -76,7 +76,7 @@ def _not_here(name: str, why: str) -> Point:
 
 TRANSACTIONS: Final = (
     Point("admission._enqueue", passages=3),
-    _command("administration.create_key", "key create alice"),
+    _command("administration.create_key_of", "key create alice"),
     _command("administration.create_tenant", "tenant create extra-{n}"),
     _command("administration.revoke_key", "key revoke {key}"),
     _command("administration.set_limit", "quota set alice shots hour 900{n}000000"),
@@ -107,7 +107,7 @@ TRANSACTIONS: Final = (
     _command("price_books.publish", "price publish {prices} --valid-from {year}-01-01"),
     _command("principals.change", "principal enable alice default"),
     _command("principals.create", "principal create alice extra-{n}"),
-    _not_here("principals.create_key", "by HTTP only; by command it is administration.create_key"),
+    _not_here("principals.create_key", "by HTTP only; by command it is administration.create_key_of"),
     _not_here("principals.revoke", "by HTTP only; by command it is administration.revoke_key"),
     _command("principals.revoke_all", "principal revoke alice spare"),
     _command("principals.rotate", "key rotate {key}"),
