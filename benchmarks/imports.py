@@ -20,19 +20,25 @@ _STATEMENTS = {
 """Lazy names are touched, so that nobody wins by doing nothing."""
 
 
+def import_times(repeats: int) -> dict[str, list[float]]:
+    """Seconds of whole processes, ``qpu_sdk`` and ``qiskit`` in turn."""
+    times: dict[str, list[float]] = {name: [] for name in _STATEMENTS}
+    for turn in range(repeats + 1):
+        for name, statement in _STATEMENTS.items():
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", statement], check=True)  # noqa: S603 - our own statements
+            if turn:  # the first turn fills the file cache
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
 def main() -> None:
     """Measure the two in turn."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--repeats", type=int, default=11)
     arguments = parser.parse_args()
-    times: dict[str, list[float]] = {name: [] for name in _STATEMENTS}
-    for turn in range(arguments.repeats + 1):
-        for name, statement in _STATEMENTS.items():
-            start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", statement], check=True)  # noqa: S603 - our own statements
-            if turn:  # the first turn fills the file cache
-                times[name].append(time.perf_counter() - start)
+    times = import_times(arguments.repeats)
     for name, values in times.items():
         print(f"{name:<8} s  {spread(values)}")
     ours, theirs = median(times["qpu_sdk"]), median(times["qiskit"])

@@ -55,6 +55,8 @@ APIS = 4
 CONNECTIONS = 32
 BARE_ROWS = 2_000
 PACED_S = 30.0
+DRAIN_WITHIN_S = 600.0
+"""A service that no longer works the backlog off must not hold the benchmark: what has run by then is reported."""
 JAIN_AFTER = 4
 """Fairness is measured when so many jobs a tenant have run, on average: everybody still has jobs waiting."""
 
@@ -249,7 +251,7 @@ def _drain(config: ServiceConfig, tenants: int) -> dict[str, float]:
     try:
         while (ran := _served(service.database)).size < tenants or ran.sum() < JAIN_AFTER * tenants:
             time.sleep(0.5)
-            if time.perf_counter() - started > 600:
+            if time.perf_counter() - started > DRAIN_WITHIN_S:
                 break
         seconds = time.perf_counter() - started
         with service.database.read() as connection:

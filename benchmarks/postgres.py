@@ -1,4 +1,4 @@
-"""A PostgreSQL of one's own: on a Unix socket, from the wheel that the tests use, to be killed and started again."""
+"""A PostgreSQL of one's own: on a Unix socket, from a wheel, for tests and benchmarks to kill and start again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Postgres:
     def __init__(self, **settings: str) -> None:
         """Settings of ``postgresql.conf``; durable as it comes."""
         self._folder = Path(tempfile.mkdtemp(prefix="qpu-pg-"))  # short: a socket's path has 107 characters at most
-        self.url = f"postgresql://postgres@/qpu?host={self._folder}"
+        self.url = self.url_of("qpu")
         self.process: subprocess.Popen[bytes] | None = None
         identity: dict[str, Any] = {}
         if os.geteuid() == 0:  # which PostgreSQL refuses to run as
@@ -49,6 +49,10 @@ class Postgres:
             self.close()
             raise
 
+    def url_of(self, name: str) -> str:
+        """SQLAlchemy address of a database of this name, whether there is one or not."""
+        return f"postgresql://postgres@/{name}?host={self._folder}"
+
     def start(self) -> None:
         """Start (again), and return when it takes connections.
 
@@ -63,7 +67,19 @@ class Postgres:
                 stderr=log,
                 **self._surroundings,
             )
-        self._connect().close()
+        self.connect().close()
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """A connection for whoever administers it, in no transaction, as soon as it takes one.
+
+        Raises:
+            RuntimeError: it ended meanwhile: what its log says.
+        """
+        while self.process is not None and self.process.poll() is None:
+            with suppress(psycopg.OperationalError):
+                return psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True)
+            time.sleep(0.02)
+        raise RuntimeError((self._folder / "log").read_text(encoding="utf-8"))
 
     def close(self) -> None:
         """End it, and remove everything."""
@@ -77,15 +93,8 @@ class Postgres:
         words = [*initdb, "--no-locale", "--no-sync"]
         subprocess.run(words, check=True, capture_output=True, **self._surroundings)  # noqa: S603
         self.start()
-        with self._connect() as admin:
+        with self.connect() as admin:
             admin.execute("CREATE DATABASE qpu TEMPLATE template0")
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        while self.process is not None and self.process.poll() is None:
-            with suppress(psycopg.OperationalError):
-                return psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True)
-            time.sleep(0.02)
-        raise RuntimeError((self._folder / "log").read_text(encoding="utf-8"))
 
 
 @contextmanager

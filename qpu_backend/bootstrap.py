@@ -35,10 +35,12 @@ from qpu_backend.pipeline.cancellation import Cancellation
 from qpu_backend.pipeline.clocks import SystemClock, WallClock
 from qpu_backend.pipeline.deferred import Recompiler
 from qpu_backend.pipeline.dispatch import Dispatcher
+from qpu_backend.pipeline.enqueueing import Enqueueing
 from qpu_backend.pipeline.execution import Execution
 from qpu_backend.pipeline.fleet import Fleet
 from qpu_backend.pipeline.heralds import herald_of
 from qpu_backend.pipeline.invoicing import Invoicing
+from qpu_backend.pipeline.keys import Keys
 from qpu_backend.pipeline.lease import DeviceLease
 from qpu_backend.pipeline.logins import Logins
 from qpu_backend.pipeline.notices import NoticeBoard
@@ -48,6 +50,7 @@ from qpu_backend.pipeline.price_books import PriceBooks
 from qpu_backend.pipeline.pricing import Pricing
 from qpu_backend.pipeline.principals import Principals
 from qpu_backend.pipeline.profiling import Profiler
+from qpu_backend.pipeline.quarantining import Quarantining
 from qpu_backend.pipeline.quoting import Quoting
 from qpu_backend.pipeline.recent import Recent
 from qpu_backend.pipeline.reconciling import Reconciling
@@ -213,8 +216,7 @@ def build(
         attempts=attempts,
         limits=limits,
         lanes=lanes,
-        pricing=pricing,
-        system=SYSTEM,
+        enqueueing=Enqueueing(database=database, fleet=fleet, pricing=pricing, system=SYSTEM, clock=clock),
         clock=clock,
         notices=notices,
         metrics=metrics,
@@ -227,9 +229,9 @@ def build(
         clock=clock,
         life_us=round(1e6 * config.quotes.life_s),
     )
+    key_rate = Rate(config.limits.keys_per_minute, config.limits.keys_burst, principal=True, keys=True)
+    tokens = config.oidc is not None and Role.TENANT_ADMIN in config.oidc.roles
     refusals = Refusals()
-    administration = Administration(database, SYSTEM, pepper, clock)
-    calibration, bookings = Calibration(database, SYSTEM, fleet, clock), Bookings(database, SYSTEM, fleet, clock)
     door = Door(
         database=database,
         fleet=fleet,
@@ -242,16 +244,12 @@ def build(
         sessions=sessions,
         invoicing=Invoicing(database, SYSTEM, clock),
         reconciling=Reconciling(database, SYSTEM, clock, metrics),
-        administration=administration,
-        calibration=calibration,
-        bookings=bookings,
-        principals=Principals(
-            database,
-            SYSTEM,
-            pepper,
-            clock,
-            administrators_have_tokens=config.oidc is not None and Role.TENANT_ADMIN in config.oidc.roles,
-        ),
+        administration=Administration(database, SYSTEM, pepper, clock, key_rate=key_rate),
+        calibration=Calibration(database, SYSTEM, fleet, clock),
+        bookings=Bookings(database, SYSTEM, fleet, clock),
+        quarantining=Quarantining(database, SYSTEM, fleet, clock),
+        principals=Principals(database, SYSTEM, clock, administrators_have_tokens=tokens),
+        keys=Keys(database, SYSTEM, pepper, clock, rate=key_rate, administrators_have_tokens=tokens),
         authenticator=_authenticator(config, database, clock, pepper, refusals),
         notices=notices,
         clock=clock,
@@ -263,10 +261,6 @@ def build(
         heartbeat_s=config.heartbeat_s,
     )
     return Service(
-        database=database,
-        administration=administration,
-        calibration=calibration,
-        bookings=bookings,
         door=door,
         settler=settler,
         dispatchers=dispatchers,
@@ -319,6 +313,11 @@ def _executor(config: ServiceConfig) -> Executor:
 def open_calibration(config: ServiceConfig, database: Database, device_id: str) -> Calibration:
     """For a command beside a service or without one: the device with the options the service was last started with."""
     return Calibration(database, SYSTEM, _fleet_as_started(config, database, device_id), SystemClock())
+
+
+def open_quarantining(config: ServiceConfig, database: Database, device_id: str) -> Quarantining:
+    """For a command beside a service or without one: the device with the options the service was last started with."""
+    return Quarantining(database, SYSTEM, _fleet_as_started(config, database, device_id), SystemClock())
 
 
 def open_bookings(config: ServiceConfig, database: Database, device_id: str | None = None) -> Bookings:

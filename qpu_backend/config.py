@@ -154,6 +154,8 @@ class LimitsSection(_Section):
         attempts_per_minute: jobs, quotes and predictions of one principal, refused ones included; of one whose
             submissions are limited, ten for each submission.
         attempts_burst: of them at once.
+        keys_per_minute: API keys that one principal makes or rotates, for whomever.
+        keys_burst: of them at once.
     """
 
     max_body_bytes: int = 16 * 1024 * 1024
@@ -168,10 +170,12 @@ class LimitsSection(_Section):
     max_result_bytes: int = 256 * 1024 * 1024
     attempts_per_minute: int = Field(default=3_000, ge=1, le=1_000_000)
     attempts_burst: int = Field(default=2_000, ge=1, le=1_000_000)
+    keys_per_minute: int = Field(default=10, ge=1, le=1_000_000)
+    keys_burst: int = Field(default=100, ge=1, le=1_000_000)
 
     def published(self) -> Limits:
         """The document clients read."""
-        return Limits.model_validate(self.model_dump(exclude={"attempts_per_minute", "attempts_burst"}))
+        return Limits.model_validate(self.model_dump(include=set(Limits.model_fields)))
 
 
 class PriceSection(_Section):

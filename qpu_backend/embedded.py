@@ -15,13 +15,17 @@ import socket
 import tempfile
 import time
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from qpu_backend.bootstrap import build
-from qpu_backend.config import DeviceSection, load_config
+from qpu_backend.config import LOCAL, DeviceSection, load_config
 from qpu_backend.domain.quota import Resource, Window
 from qpu_backend.domain.tenancy import Role
+from qpu_backend.engines.executors import local_executor
+from qpu_backend.engines.faulty import FaultyExecutor
+from qpu_backend.pipeline.clocks import MovableClock
 from qpu_backend.service import Roles
 from qpu_backend.serving import HttpServer, ServerThread
 from qpu_backend.telemetry.logs import configure_logs
@@ -45,6 +49,14 @@ _LOCAL = "local"
 _OPERATOR = "operator"
 
 
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """What of a private service a test may turn."""
+
+    clock: MovableClock
+    workers: FaultyExecutor
+
+
 class EmbeddedService:
     """A service of this process, or a handle on that of another process on the same path.
 
@@ -54,12 +66,15 @@ class EmbeddedService:
         operator_token: API key of a principal that may look at everybody.
     """
 
-    def __init__(self, facts: Mapping[str, str], service: Service | None, cleanup: ExitStack) -> None:
+    def __init__(
+        self, facts: Mapping[str, str], service: Service | None, cleanup: ExitStack, bench: _Bench | None = None
+    ) -> None:
         self.url = facts["url"]
         self.token = facts["token"]
         self.operator_token = facts["operator_token"]
         self.service = service
         self._cleanup = cleanup
+        self._bench = bench
         self._closed = False
         self._owner_pid = os.getpid()
         atexit.register(self.close)
@@ -107,7 +122,16 @@ class EmbeddedService:
                 if devices is None
                 else {name: DeviceSection(**section) for name, section in devices.items()},
             )
-            service = build(config, durable=path is not None, roles=Roles(alone=True))
+            bench = None
+            if path is None and config.executor == LOCAL:
+                bench = _Bench(MovableClock(), FaultyExecutor(local_executor(config.workers)))
+            service = build(
+                config,
+                durable=path is not None,
+                clock=None if bench is None else bench.clock,
+                executor=None if bench is None else bench.workers,
+                roles=Roles(alone=True),
+            )
             cleanup.callback(service.stop)
             url, stop_http = _listen(service)
             cleanup.callback(stop_http)
@@ -116,7 +140,7 @@ class EmbeddedService:
             if path is not None:
                 _write_private(data / _FACTS, json.dumps(facts))
                 cleanup.callback((data / _FACTS).unlink, missing_ok=True)
-            return cls(facts, service, cleanup.pop_all())
+            return cls(facts, service, cleanup.pop_all(), bench)
 
     def create_tenant(
         self,
@@ -165,6 +189,35 @@ class EmbeddedService:
     def pass_time(self, device: str, *, hours: float) -> None:
         """Let a device idle for so many hours of its own time: it drifts, and nobody waits."""
         self._own().calibration.pass_time(device, round(3.6e9 * hours))
+
+    def advance(self, *, seconds: float) -> None:
+        """Put the wall clock of a private service forward: keys, quotes and sessions run out, quota windows begin.
+
+        Raises:
+            RuntimeError: the service is not a private one.
+        """
+        self._private().clock.advance(seconds=seconds)
+        for dispatcher in self._own().dispatchers.values():
+            dispatcher.wake()
+
+    def lose_workers(self, runs: int = 1) -> None:
+        """Let the workers of a private service die in the next runs of batches; 0 lets them live.
+
+        A batch is run again, and after three failures its jobs are tried one by one; a job that fails even so has
+        failed.
+
+        Raises:
+            RuntimeError: the service is not a private one.
+        """
+        self._private().workers.lose(runs)
+
+    def _private(self) -> _Bench:
+        self._own()
+        if self._bench is None:
+            raise RuntimeError(
+                "only a private service, without a path and with its own workers, can be put to the test"
+            )
+        return self._bench
 
     def _own(self) -> Service:
         if self.service is None:

@@ -20,16 +20,12 @@ if TYPE_CHECKING:
     from qpu_backend.engines.compiling_pool import CompilingPool
     from qpu_backend.engines.decoding_pool import DecodingPool
     from qpu_backend.http.door import Door
-    from qpu_backend.pipeline.administration import Administration
     from qpu_backend.pipeline.auditing import Sealer
-    from qpu_backend.pipeline.bookings import Bookings
-    from qpu_backend.pipeline.calibration import Calibration
     from qpu_backend.pipeline.dispatch import Dispatcher
     from qpu_backend.pipeline.heralds import Herald
     from qpu_backend.pipeline.recovery import Retrier
     from qpu_backend.pipeline.retention import Archivist
     from qpu_backend.pipeline.settlement import Settler
-    from qpu_backend.stores.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +58,6 @@ class Service:
     def __init__(
         self,
         *,
-        database: Database,
-        administration: Administration,
-        calibration: Calibration,
-        bookings: Bookings,
         door: Door,
         settler: Settler,
         dispatchers: Mapping[str, Dispatcher],
@@ -78,11 +70,11 @@ class Service:
         archivist: Archivist,
         roles: Roles = EVERYTHING,
     ) -> None:
-        self.database = database
-        self.administration = administration
-        self.calibration = calibration
-        self.bookings = bookings
         self.door = door
+        self.database = door.database
+        self.administration = door.administration
+        self.calibration = door.calibration
+        self.bookings = door.bookings
         self.roles = roles
         self.stopping = False
         self.dispatchers = dispatchers

@@ -18,18 +18,19 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from qiskit.providers import BackendV2
 from qiskit.providers.options import Options
 
-from qpu_sdk import display
 from qpu_sdk.connection import OfThisProcess
-from qpu_sdk.errors import InvalidRequestError, NotFoundError
-from qpu_sdk.job import QPUJob
+from qpu_sdk.display.faces import DrawnBackend
+from qpu_sdk.errors import InvalidRequestError, NotFoundError, QPUError
 from qpu_sdk.options import ExecutionOptions, RunOptions
 from qpu_sdk.readout import Discriminator
-from qpu_sdk.session import Session
+from qpu_sdk.session import Batch, Session
+from qpu_sdk.splitting import Weight
+from qpu_sdk.submission import Desk, Order
 from qpu_sdk.target import build_target
 from qpu_sdk.validation import CircuitRules, as_list, check_measured, check_no_branches
 from qpu_sdk.wire.answers import PubOnClient, circuit_header
-from qpu_sdk.wire.circuits import encode_circuits
-from qpu_sdk.wire.models import BackendDocument, CalibrationList, JobRequest, ProgramKind, Pub
+from qpu_sdk.wire.crosstalk import CrosstalkDocument
+from qpu_sdk.wire.models import BackendDocument, CalibrationList, ProgramKind, Pub
 from qpu_sdk.wire.paths import quoted, quoted_backend
 from qpu_sdk.wire.predictions import PredictionList, PredictionRequest
 from qpu_sdk.wire.results import BYTES_OF_A_POINT
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
     from qiskit.transpiler import Target
 
     from qpu_sdk.connection import Connection
-    from qpu_sdk.wire.models import CircuitPayload
+    from qpu_sdk.job import QPUJob
+    from qpu_sdk.quotes import Quote
     from qpu_sdk.wire.predictions import CircuitPrediction
 
 
@@ -69,7 +71,21 @@ class BackendConfiguration:
     conditional: bool = True
 
 
-class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBaseClass]
+class AioBackend:
+    """A backend, awaited: ``backend.aio``. Its methods are those of the backend itself."""
+
+    def __init__(self, backend: QPUBackend) -> None:
+        """Made by ``backend.aio``."""
+        aside = backend.connection.aside
+        self.run = aside(backend.run)
+        self.status = aside(backend.status)
+        self.refresh = aside(backend.refresh)
+        self.session = aside(backend.session)
+        self.batch = aside(backend.batch)
+        self.predict_success = aside(backend.predict_success)
+
+
+class QPUBackend(DrawnBackend, OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBaseClass]
     """One backend of the service. Made by ``provider.backend(name)``."""
 
     def __init__(self, document: BackendDocument, connection: Connection, *, provider: object = None) -> None:
@@ -103,9 +119,6 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
         twin._options = copy.deepcopy(self._options, memo)  # noqa: SLF001
         return twin
 
-    def _repr_html_(self) -> str:
-        return display.backend_html(self._document)
-
     # --- what it is ------------------------------------------------------------------------------------------------
 
     @property
@@ -118,6 +131,11 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
         return self._connection
 
     @property
+    def aio(self) -> AioBackend:
+        """The same, to be awaited: ``job = await backend.aio.run(circuit)``."""
+        return AioBackend(self)
+
+    @property
     def calibration_id(self) -> str:
         """The calibration that ``target`` shows."""
         return self._document.calibration_id
@@ -127,7 +145,7 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
         """What the compiler may use, by this backend's calibration."""
         if self._target is None:
             with self._lock:
-                self._target = build_target(self._document)
+                self._target = build_target(self._document, self._published)
         return self._target
 
     @property
@@ -164,6 +182,18 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
     def status(self) -> BackendStatus:
         """Whether it takes jobs, how many are waiting, and how old its newest calibration is, now."""
         return self._connection.transport.get(self._path("/status"), BackendStatus)
+
+    def crosstalk(self) -> CrosstalkDocument:
+        """What neighbours on the chip do to each other, as measured: ZZ, gates that disturb each other, readout."""
+        return self._connection.transport.get(self._path("/crosstalk"), CrosstalkDocument)
+
+    def _published(self) -> tuple[BackendDocument, CrosstalkDocument | None]:
+        """For stages of the compiler, which can do without the crosstalk."""
+        try:
+            return self._document, self.crosstalk()
+        except QPUError as error:
+            warnings.warn(f"the crosstalk of {self.name} is not known: {error.message}", stacklevel=2)
+            return self._document, None
 
     def refresh(self) -> bool:
         """Take over the newest calibration.
@@ -246,35 +276,51 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
         Raises:
             InvalidRequestError: before anything is sent, or by the service; see :mod:`qpu_sdk.errors`.
         """
+        return self.submit(self._ordered(run_input, options))
+
+    def _ordered(self, run_input: QuantumCircuit | Sequence[QuantumCircuit], options: dict[str, Any]) -> Order:
         circuits = as_list(run_input, "circuit", "circuits")
         chosen = self._chosen(options)
-        self.rules.check_circuits(circuits, parametric=False, layout=chosen.layout)
+        rules = self.rules_for(chosen)
+        rules.check_circuits(circuits, parametric=False, layout=chosen.layout)
         check_measured(circuits)
-        self.rules.check_shots(chosen.shots, "shots")
+        rules.check_shots(chosen.shots, "shots")
         if chosen.meas_level == 1:
             check_no_branches(circuits)
             num_points = chosen.shots * sum(circuit.num_clbits for circuit in circuits)
-            self.rules.check_size(len(circuits), BYTES_OF_A_POINT * num_points, of="the IQ points of all shots")
+            rules.check_size(len(circuits), BYTES_OF_A_POINT * num_points, of="the IQ points of all shots")
         else:
             result_bytes = chosen.shots * sum((circuit.num_clbits + 7) // 8 for circuit in circuits)
-            self.rules.check_size(len(circuits), result_bytes)
-        pubs = [Pub(circuit=index, shots=int(chosen.shots)) for index in range(len(circuits))]
-        kept = [PubOnClient(metadata=circuit.metadata, header=circuit_header(circuit)) for circuit in circuits]
-        payload = self.encode(circuits)
-        return self.submit(ProgramKind.CIRCUITS, payload, pubs, kept, chosen, memory=chosen.memory)
+            rules.check_size(len(circuits), result_bytes)
+        weight = Weight.of_points if chosen.meas_level == 1 else Weight.of_bits
+        return Order(
+            ProgramKind.CIRCUITS,
+            circuits,
+            [Pub(circuit=index, shots=int(chosen.shots)) for index in range(len(circuits))],
+            [weight(int(chosen.shots), circuit.num_clbits) for circuit in circuits],
+            [PubOnClient(metadata=circuit.metadata, header=circuit_header(circuit)) for circuit in circuits],
+            chosen,
+            memory=chosen.memory,
+        )
 
-    def session(self, *, ttl_s: float | None = None, max_qubits: int | None = None) -> Session:
+    def session(self, **asked: Any) -> Session:
         """Open a session: jobs one after the other on the same qubits, which nobody else gets in between.
 
         Args:
-            ttl_s: wall time that it lives without a job or a call; ``None`` is the service's default.
-            max_qubits: on a device, how many qubits it may hold, idle ones around its jobs included; ``None`` is all
-                that the tenant may still hold.
+            **asked: ``max_time``, ``max_cost``, ``ttl_s``, ``max_qubits``, ``on_failure``: see :class:`Session`.
 
         Raises:
             SessionShareExceededError: the tenant's sessions hold as much of the device as they may.
         """
-        return Session(self, ttl_s=ttl_s, max_qubits=max_qubits)
+        return Session(self, **asked)
+
+    def batch(self, **asked: Any) -> Batch:
+        """Open a batch: jobs that belong together and hold nothing between them.
+
+        Args:
+            **asked: ``max_time``, ``max_cost``, ``ttl_s``, ``on_failure``: see :class:`Batch`.
+        """
+        return Batch(self, **asked)
 
     def predict_success(self, circuits: QuantumCircuit | Sequence[QuantumCircuit]) -> list[CircuitPrediction]:
         """What circuits may be expected to do here, before they are sent: free, and nothing is stored.
@@ -292,42 +338,33 @@ class QPUBackend(OfThisProcess, BackendV2):  # pyright: ignore[reportUntypedBase
         """
         several = as_list(circuits, "circuit", "circuits")
         self.rules.check_circuits(several, parametric=True)
-        request = PredictionRequest(circuits=self.encode(several)).model_dump_json().encode()
+        request = PredictionRequest(circuits=self._desk.encode(several)).model_dump_json().encode()
         return self._connection.transport.post(self._path("/predict"), PredictionList, request).predictions
 
-    def encode(self, circuits: Sequence[QuantumCircuit]) -> CircuitPayload:
-        """Circuits as the service reads them."""
-        return encode_circuits(circuits, self._connection.version.max_qpy_version, self._document.dt_ns * 1e-9)
+    def quote(self, run_input: QuantumCircuit | Sequence[QuantumCircuit], **options: Any) -> Quote:
+        """What :meth:`run` would cost, and when it would start; nothing is submitted or stored."""
+        return self.quoted(self._ordered(run_input, options))
 
-    def submit(
-        self,
-        program: ProgramKind,
-        circuits: CircuitPayload,
-        pubs: list[Pub],
-        kept: Sequence[PubOnClient],
-        options: ExecutionOptions,
-        *,
-        memory: bool = False,
-    ) -> QPUJob:
+    def quoted(self, order: Order) -> Quote:
+        """What a checked program would cost. What every ``quote`` ends in."""
+        return self._desk.quote(order)
+
+    def submit(self, order: Order) -> QPUJob:
         """Submit a checked program. What ``run`` and the primitives end in."""
-        request = JobRequest(
-            backend=self._document.name,
-            program=program,
-            circuits=circuits,
-            pubs=pubs,
-            options=options.wire(memory=memory),
-            tags=list(options.job_tags or []),
-            calibration_id=None if options.layout == "deferred" else self._document.calibration_id,
-            drift_policy=options.drift_policy,
-            max_cost_micro=options.max_cost_micro,
-        )
-        job = self._connection.submit(request, options.idempotency_key)
-        return QPUJob(job, self._connection, find_backend=lambda _: self, pubs=kept, memory=memory)
+        return self._desk.submit(order)
+
+    def rules_for(self, options: ExecutionOptions) -> CircuitRules:
+        """What a circuit must keep to; without the limits of a job where more is split into several."""
+        return self.rules.without_limits_of_a_job() if options.split else self.rules
+
+    @property
+    def _desk(self) -> Desk:
+        return Desk(self._document, self._connection, self.rules, lambda _: self)
 
     def _chosen(self, options: dict[str, Any]) -> RunOptions:
         known = RunOptions.names()
         for name in sorted(options.keys() - known):
-            warnings.warn(f"{self.name} has no run option {name!r}; it is ignored", UserWarning, stacklevel=3)
+            warnings.warn(f"{self.name} has no run option {name!r}; it is ignored", UserWarning, stacklevel=4)
         chosen = RunOptions()
         for name, value in {**dict(cast("Options", self._options)), **options}.items():
             if name in known and value is not None:

@@ -21,7 +21,8 @@ from qiskit.quantum_info import SparsePauliOp, Statevector, hellinger_fidelity
 from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
-from qpu_sdk.display import device_text, draw_device
+from qpu_sdk.display.maps import draw_device
+from qpu_sdk.display.text import device_text
 from qpu_sdk.errors import QuotaExceededError
 from qpu_sdk.provider import QPUProvider
 

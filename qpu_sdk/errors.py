@@ -29,6 +29,7 @@
     │   ├── PromiseRefusedError         "promise_refused"
     │   ├── SessionClosedError          "session_closed"
     │   ├── SessionShareExceededError   "session_share_exceeded"
+    │   ├── SessionCostExceededError    "session_cost_exceeded"
     │   ├── RateLimitedError            "rate_limited", or a proxy before the service said 429           retryable
     │   ├── CostCapExceededError        "cost_cap_exceeded"
     │   ├── QuoteRefusedError           "quote_expired", "quote_mismatch", "quote_invalid"
@@ -48,13 +49,8 @@ What the client finds before it sends anything raises the class that the service
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from qiskit.exceptions import QiskitError
 from qiskit.providers.exceptions import JobError, JobTimeoutError, QiskitBackendNotFoundError
-
-if TYPE_CHECKING:
-    from qpu_sdk.wire.models import Problem
 
 
 class QPUError(QiskitError):
@@ -68,10 +64,12 @@ class QPUError(QiskitError):
         retry_after_s: when, in seconds, if the service said so.
         idempotency_key: the key of the submission that failed; submit again with it and there is at most one job.
         field: the input that is at fault.
+        in_doubt: whether the request may have had its effect although no answer says so.
     """
 
     code: str = "error"
     retryable: bool = False
+    in_doubt: bool = False
 
     def __init__(
         self,
@@ -250,6 +248,12 @@ class SessionShareExceededError(RefusedError):
     code = "session_share_exceeded"
 
 
+class SessionCostExceededError(RefusedError):
+    """With this job the session would cost more than it may."""
+
+    code = "session_cost_exceeded"
+
+
 class RateLimitedError(RefusedError):
     """Submissions come faster than they may, says the service or something between here and it."""
 
@@ -330,69 +334,3 @@ class QPUJobTimeoutError(QPUJobError, JobTimeoutError):
 
     code = "timeout"
     retryable = True
-
-
-_NAMED_BY_CODE: tuple[type[QPUError], ...] = (
-    ServiceError,
-    ServiceUnavailableError,
-    UnauthenticatedError,
-    ForbiddenError,
-    NotFoundError,
-    BackendNotFoundError,
-    InvalidRequestError,
-    InvalidCircuitError,
-    UnsupportedInstructionError,
-    NotISAError,
-    LimitExceededError,
-    BodyTooLargeError,
-    CircuitTooLargeError,
-    IdempotencyConflictError,
-    QuotaExceededError,
-    QueueFullError,
-    RateLimitedError,
-    LaneRefusedError,
-    IsolationRefusedError,
-    SliceRefusedError,
-    PromiseRefusedError,
-    SessionClosedError,
-    SessionShareExceededError,
-    CostCapExceededError,
-    QuoteRefusedError,
-    CalibrationDriftedError,
-    JobNotDoneError,
-    ReplayNotDoneError,
-    JobFailedError,
-    JobCancelledError,
-    ResultArchivedError,
-    IllegalTransitionError,
-    MonthNotOverError,
-)
-EXCEPTION_OF_CODE: dict[str, type[QPUError]] = {
-    **{error.code: error for error in _NAMED_BY_CODE},
-    "method_not_allowed": ProtocolError,
-    "quote_mismatch": QuoteRefusedError,
-    "quote_invalid": QuoteRefusedError,
-    "role_refused": ForbiddenError,
-    "name_taken": InvalidRequestError,
-    "lock_out": RefusedError,
-    "key_ended": RefusedError,
-}
-"""Every code a problem document may carry → the exception it becomes."""
-
-
-_HINT_OF_CODE = {"idempotency_conflict": " (was the circuit transpiled again without `seed_transpiler`?)"}
-"""What the service cannot know and a researcher may."""
-
-
-def error_from_problem(problem: Problem, *, idempotency_key: str | None = None) -> QPUError:
-    """The exception for a problem document; a code of a later version becomes :class:`ServiceError`."""
-    error = EXCEPTION_OF_CODE.get(problem.code, ServiceError)(
-        (problem.detail or problem.title) + _HINT_OF_CODE.get(problem.code, ""),
-        status_code=problem.status,
-        request_id=problem.request_id,
-        idempotency_key=idempotency_key,
-        field=problem.field,
-        retry_after_s=problem.retry_after_s,
-    )
-    error.code = problem.code
-    return error

@@ -16,9 +16,12 @@ import numpy as np
 from qiskit.primitives import BaseEstimatorV2
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
+from qpu_sdk.awaiting import AioPrimitive
 from qpu_sdk.backend import chosen_backend
 from qpu_sdk.errors import InvalidRequestError, LimitExceededError
 from qpu_sdk.options import EstimatorOptions
+from qpu_sdk.splitting import Weight
+from qpu_sdk.submission import Order
 from qpu_sdk.validation import check_bindings, check_register_names, coerce_pubs
 from qpu_sdk.wire.answers import PubOnClient
 from qpu_sdk.wire.circuits import binding_table, distinct_circuits, encode_bindings, encode_observable
@@ -33,11 +36,20 @@ if TYPE_CHECKING:
 
     from qpu_sdk.backend import QPUBackend
     from qpu_sdk.job import QPUJob
+    from qpu_sdk.quotes import Quote
     from qpu_sdk.session import Session
 
 
 class EstimatorV2(BaseEstimatorV2):  # pyright: ignore[reportUntypedBaseClass]
-    """Estimates expectation values: ``EstimatorV2(backend).run([(circuit, observables, values, precision)])``."""
+    """Estimates expectation values: ``EstimatorV2(backend).run([(circuit, observables, values, precision)])``.
+
+    Examples:
+        >>> estimator = EstimatorV2(backend)
+        >>> estimator.options.resilience.measure_mitigation = True
+        >>> (answer,) = estimator.run([(circuit, ["ZZ", "XX"])], precision=0.05).result()
+        >>> answer.data.evs.shape, bool((answer.data.evs > 0.7).all())
+        ((2,), True)
+    """
 
     def __init__(
         self,
@@ -67,6 +79,11 @@ class EstimatorV2(BaseEstimatorV2):  # pyright: ignore[reportUntypedBaseClass]
     def backend(self) -> QPUBackend:
         return self._backend
 
+    @property
+    def aio(self) -> AioPrimitive[..., QPUJob]:
+        """The same, to be awaited: its ``run``."""
+        return AioPrimitive(self.run, self._backend.connection.aside)
+
     def run(self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None) -> QPUJob:
         """Submit all pubs as one job.
 
@@ -80,11 +97,18 @@ class EstimatorV2(BaseEstimatorV2):  # pyright: ignore[reportUntypedBaseClass]
         Raises:
             InvalidRequestError: before anything is sent, or by the service; see :mod:`qpu_sdk.errors`.
         """
+        return self._backend.submit(self._ordered(pubs, precision))
+
+    def quote(self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None) -> Quote:
+        """What :meth:`run` would cost, and when it would start; nothing is submitted or stored."""
+        return self._backend.quoted(self._ordered(pubs, precision))
+
+    def _ordered(self, pubs: Iterable[EstimatorPubLike], precision: float | None) -> Order:
         options = EstimatorOptions.coerce(self.options)
         default_precision = options.default_precision if precision is None else precision
         coerced = coerce_pubs(partial(EstimatorPub.coerce, precision=default_precision), pubs)
         circuits, index_of = distinct_circuits([pub.circuit for pub in coerced])
-        rules = self._backend.rules
+        rules = self._backend.rules_for(options)
         rules.check_circuits(circuits, parametric=True, layout=options.layout)
         check_register_names(circuits)
         sent: list[Pub] = []
@@ -95,7 +119,8 @@ class EstimatorV2(BaseEstimatorV2):  # pyright: ignore[reportUntypedBaseClass]
             kept.append(PubOnClient(shape=tuple(pub.shape), expand=expand, metadata=pub.circuit.metadata))
         pairs = sum(len(pub.pairs or ()) for pub in sent)
         rules.check_size(sum(pub.bindings.num_bindings if pub.bindings else 1 for pub in sent), 16 * pairs)
-        return self._backend.submit(ProgramKind.ESTIMATOR, self._backend.encode(circuits), sent, kept, options)
+        weights = [Weight.of_estimate(pub) for pub in sent] if options.split else []
+        return Order(ProgramKind.ESTIMATOR, circuits, sent, weights, kept, options)
 
 
 def estimator_pub(

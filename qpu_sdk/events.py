@@ -2,7 +2,7 @@
 
 ::
 
-    service ──SSE /events──► one daemon thread ──► inbox of each waiting thread
+    service ──SSE /events──► one daemon thread ──► inbox of each waiting thread or task
        ▲                                               │ stream down
        └───────── long poll /jobs/{id}/events ─────────┘
 
@@ -32,22 +32,18 @@ from qpu_sdk.errors import (
     QPUJobTimeoutError,
     UnauthenticatedError,
 )
+from qpu_sdk.waiting import Ask, Ended, Hello, Listen, Poll, course
 from qpu_sdk.wire.models import EventPage, JobDocument, JobEvent
 from qpu_sdk.wire.paths import quoted
 from qpu_sdk.wire.sse import parse_events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Sequence
 
     from qpu_sdk.transport import EventSource, Transport
 
 _REMEMBERED: Final = 10_000
 """Jobs whose latest event is kept, for waits that begin after it came."""
-_LONG_POLL_S: Final = 20.0
-_OPENING_S: Final = 2.0
-"""How long a wait gives the first connection before it falls back to a long poll."""
-_SAFETY_CHECK_S: Final = 120.0
-"""A waiter that heard nothing for that long asks once, whatever the stream says."""
 
 
 class JobEvents:
@@ -58,7 +54,7 @@ class JobEvents:
         self._transport = transport
         self._lock = threading.Lock()
         self._latest: OrderedDict[str, JobEvent] = OrderedDict()
-        self._inboxes: dict[str, list[queue.SimpleQueue[JobEvent | None]]] = {}
+        self._inboxes: dict[str, list[Callable[[JobEvent | None], object]]] = {}
         self._cursor: str | None = None
         self._connected = False
         self._tried = False  # the first attempt to connect is over, well or not
@@ -88,6 +84,16 @@ class JobEvents:
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=1.0)
 
+    @property
+    def connected(self) -> bool:
+        """Whether the stream is open."""
+        return self._connected
+
+    @property
+    def opening(self) -> bool:
+        """Whether the first attempt to connect is still on its way."""
+        return not self._tried and self._thread is not None and not self._closed.is_set()
+
     def wait(
         self,
         job_id: str,
@@ -106,57 +112,78 @@ class JobEvents:
             QPUJobTimeoutError: the time is over; the job goes on.
             NotFoundError: there is no such job.
         """
+        with contextlib.closing(self.ends([job_id], timeout_s=timeout_s, on_event=on_event)) as ends:
+            return next(ends)
+
+    def ends(
+        self,
+        job_ids: Sequence[str],
+        *,
+        timeout_s: float | None = None,
+        on_event: Callable[[JobEvent], object] | None = None,
+    ) -> Generator[JobEvent | JobDocument]:
+        """The end of each of several jobs as it comes; as :meth:`wait` otherwise."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         inbox: queue.SimpleQueue[JobEvent | None] = queue.SimpleQueue()
-        with self._lock:
-            self._inboxes.setdefault(job_id, []).append(inbox)
-            latest = self._latest.get(job_id)
-        try:
-            if latest is not None and latest.state.final:
-                return latest
-            self.open()
-            seq = 0 if latest is None else latest.seq
-            if (final := self._ask(job_id)) is not None:
-                return final
+        with self.subscribed(job_ids, inbox.put) as known:
+            steps = course(job_ids, known, self)
+            answer: JobDocument | JobEvent | None = None
             while True:
-                if not self._connected and not self._opening():
-                    event = self._long_poll(job_id, seq, _remaining(deadline, job_id, _LONG_POLL_S), on_event)
-                else:
-                    patience_s = _SAFETY_CHECK_S if self._connected else _OPENING_S
-                    event = _next(inbox, _remaining(deadline, job_id, patience_s))
-                    if event is not None and on_event is not None:
-                        on_event(event)
-                    if event is None and (final := self._ask(job_id)) is not None:
-                        return final
-                if event is not None:
-                    seq = max(seq, event.seq)
-                    if event.state.final:
-                        return event
+                try:
+                    step = steps.send(answer)
+                except StopIteration:
+                    return
+                answer = None
+                match step:
+                    case Ended():
+                        yield step.last
+                    case Ask():
+                        answer = self.ask(step.job_id)
+                    case Hello() | Listen():
+                        hello = isinstance(step, Hello)  # what has ended already is told even if no time is left
+                        at_most_s = step.at_most_s if hello else _remaining(deadline, job_ids, step.at_most_s)
+                        answer = _next(inbox, at_most_s)
+                        if answer is not None and on_event is not None:
+                            on_event(answer)
+                    case Poll():
+                        wait_s = _remaining(deadline, job_ids, step.at_most_s)
+                        events = self.poll(step.job_id, step.seq, wait_s)
+                        for event in events if on_event is not None else ():
+                            on_event(event)  # pyright: ignore[reportOptionalCall]
+                        answer = events[-1] if events else None
+
+    @contextlib.contextmanager
+    def subscribed(self, job_ids: Sequence[str], put: Callable[[JobEvent | None], object]) -> Generator[list[JobEvent]]:
+        """Have ``put`` called, from the listening thread, with the jobs' events, and with ``None`` as the line changes.
+
+        Gives the latest event of each job of which one is known already.
+        """
+        with self._lock:
+            for job_id in job_ids:
+                self._inboxes.setdefault(job_id, []).append(put)
+            known = [self._latest[job_id] for job_id in job_ids if job_id in self._latest]
+        try:
+            yield known
         finally:
             with self._lock:
-                inboxes = self._inboxes.get(job_id, [])
-                inboxes.remove(inbox)
-                if not inboxes:
-                    self._inboxes.pop(job_id, None)
+                for job_id in job_ids:
+                    inboxes = self._inboxes[job_id]
+                    inboxes.remove(put)
+                    if not inboxes:
+                        del self._inboxes[job_id]
 
-    def _ask(self, job_id: str) -> JobDocument | None:
-        document = self._transport.get(f"/jobs/{quoted(job_id)}", JobDocument)
-        return document if document.state.final else None
+    def ask(self, job_id: str) -> JobDocument:
+        """The job as the service tells it now."""
+        return self._transport.get(f"/jobs/{quoted(job_id)}", JobDocument)
 
-    def _long_poll(
-        self, job_id: str, seq: int, wait_s: float, on_event: Callable[[JobEvent], object] | None
-    ) -> JobEvent | None:
-        page = self._transport.get(
-            f"/jobs/{quoted(job_id)}/events", EventPage, {"after": seq, "wait": max(1, round(wait_s))}, wait_s=wait_s
-        )
-        for event in page.events:
-            if on_event is not None:
-                on_event(event)
-        return page.events[-1] if page.events else None
+    def past(self, job_id: str, seq: int) -> list[JobEvent]:
+        """The job's events after ``seq`` so far."""
+        return self._transport.get(f"/jobs/{quoted(job_id)}/events", EventPage, {"after": seq}).events
 
-    def _opening(self) -> bool:
-        """Whether the first attempt to connect is still on its way."""
-        return not self._tried and self._thread is not None and not self._closed.is_set()
+    def poll(self, job_id: str, seq: int, wait_s: float) -> list[JobEvent]:
+        """The job's events after ``seq``; the service may hold the answer back."""
+        params = {"after": seq, "wait": max(1, round(wait_s))}
+        return self._transport.get(f"/jobs/{quoted(job_id)}/events", EventPage, params, wait_s=wait_s).events
 
     # --- the listening thread --------------------------------------------------------------------------------------
 
@@ -206,8 +233,8 @@ class JobEvents:
 
     def _wake_all(self) -> None:
         """Tell every waiter to look at the connection, and to ask for its job, again."""
-        for inbox in itertools.chain.from_iterable(self._inboxes.values()):
-            inbox.put(None)
+        for put in set(itertools.chain.from_iterable(self._inboxes.values())):
+            put(None)
 
     def _deliver(self, event: JobEvent) -> None:
         with self._lock:
@@ -215,8 +242,8 @@ class JobEvents:
             self._latest.move_to_end(event.job_id)
             if len(self._latest) > _REMEMBERED:
                 self._latest.popitem(last=False)
-            for inbox in self._inboxes.get(event.job_id, ()):
-                inbox.put(event)
+            for put in self._inboxes.get(event.job_id, ()):
+                put(event)
 
 
 def _next(inbox: queue.SimpleQueue[JobEvent | None], timeout_s: float) -> JobEvent | None:
@@ -226,10 +253,11 @@ def _next(inbox: queue.SimpleQueue[JobEvent | None], timeout_s: float) -> JobEve
         return None
 
 
-def _remaining(deadline: float | None, job_id: str, at_most_s: float) -> float:
+def _remaining(deadline: float | None, job_ids: Sequence[str], at_most_s: float) -> float:
     if deadline is None:
         return at_most_s
     left_s = deadline - time.monotonic()
     if left_s <= 0:
-        raise QPUJobTimeoutError(f"job {job_id} is not done yet; it goes on without you waiting")
+        which = f"job {job_ids[0]} is" if len(job_ids) == 1 else f"one of {len(job_ids)} jobs is"
+        raise QPUJobTimeoutError(f"{which} not done yet; it goes on without you waiting")
     return min(left_s, at_most_s)

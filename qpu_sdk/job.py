@@ -5,28 +5,26 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from qiskit.primitives import BasePrimitiveJob, PrimitiveResult
+from qiskit.primitives import BasePrimitiveJob
 from qiskit.providers import JobStatus, JobV1
 
-from qpu_sdk import display
+from qpu_sdk.awaiting import AioJob
 from qpu_sdk.connection import OfThisProcess
+from qpu_sdk.display.documents import Metering
+from qpu_sdk.display.faces import DrawnJob
 from qpu_sdk.errors import (
     IllegalTransitionError,
     JobCancelledError,
     JobFailedError,
     JobNotDoneError,
     NotFoundError,
-    ProtocolError,
     QPUJobError,
-    QPUJobTimeoutError,
-    ReplayNotDoneError,
 )
-from qpu_sdk.wire.answers import to_estimator_result, to_result, to_sampler_result
-from qpu_sdk.wire.codec import digest
+from qpu_sdk.fetching import as_asked, fetch_replay, fetch_result
 from qpu_sdk.wire.models import (
-    RESULT_MEDIA_TYPE,
     BackendDocument,
     EventPage,
     JobDocument,
@@ -35,23 +33,21 @@ from qpu_sdk.wire.models import (
     WaitReason,
 )
 from qpu_sdk.wire.paths import quoted, quoted_backend
-from qpu_sdk.wire.replays import ReplayRequest
-from qpu_sdk.wire.results import decode_result
-from qpu_sdk.wire.usage import MeteringRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from datetime import datetime
 
+    from qiskit.primitives import PrimitiveResult
     from qiskit.providers import BackendV2
     from qiskit.result import Result
 
     from qpu_sdk.connection import Connection
     from qpu_sdk.wire.answers import PubOnClient
     from qpu_sdk.wire.models import JobEvent
+    from qpu_sdk.wire.results import JobResult
+    from qpu_sdk.wire.usage import MeteringRecord
 
-_REPLAY_S: Final = 20.0
-"""How long one request for a replay is held."""
 _PROMPT_S: Final = 10.0
 """How long a result is asked for with one held request; a job that takes longer is waited for with all others."""
 
@@ -64,11 +60,20 @@ STATUS_OF_STATE: Final = {
 }
 
 
-class QPUJob(OfThisProcess, JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[reportUntypedBaseClass]
+class QPUJob(DrawnJob, OfThisProcess, JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright: ignore[reportUntypedBaseClass]
     """A submitted job. Both Qiskit's ``Job`` and its ``PrimitiveJob``.
 
     Circuit metadata never leaves the client: it is put back on the result of a job that this object submitted, while a
-    job fetched later by its id has none, and its results keep the flat order of bindings.
+    job fetched later by its id has none. Its results have the shapes of their pubs either way.
+
+    Examples:
+        >>> job = backend.run(measured, shots=200)
+        >>> sum(job.result().get_counts().values()), job.done()
+        (200, True)
+        >>> job.metering().price_micro == job.usage_estimate()["price_micro"]
+        True
+        >>> provider.job(job.job_id()).status()
+        <JobStatus.DONE: 'job has successfully run'>
     """
 
     def __init__(
@@ -100,9 +105,6 @@ class QPUJob(OfThisProcess, JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright
 
     def __repr__(self) -> str:
         return f"<QPUJob {self._document.id} on {self._document.backend}: {self._state}>"
-
-    def _repr_html_(self) -> str:
-        return display.job_html(self._document)
 
     # --- what it is ------------------------------------------------------------------------------------------------
 
@@ -184,7 +186,7 @@ class QPUJob(OfThisProcess, JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright
 
     def metering(self) -> MeteringRecord:
         """What was used and what it cost: final once the job is."""
-        return self._connection.transport.get(self._path("/metering"), MeteringRecord)
+        return self._connection.transport.get(self._path("/metering"), Metering)
 
     def properties(self) -> BackendDocument:
         """The device with the calibration the job ran with.
@@ -214,18 +216,32 @@ class QPUJob(OfThisProcess, JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright
             QPUJobTimeoutError: the time is over; the job goes on.
         """
         del wait
-        if self._state.final:
-            return
 
         def tell(event: JobEvent) -> None:
-            self._state = event.state
             if callback is not None:
-                callback(event.job_id, STATUS_OF_STATE[event.state], self)
+                callback(self.job_id(), STATUS_OF_STATE[event.state], self)
 
-        last = self._connection.events.wait(self._document.id, timeout_s=timeout, on_event=tell)
+        for last in self._connection.events.ends(self.unfinished(), timeout_s=timeout, on_event=tell):
+            self.take_note(last)
+
+    def unfinished(self) -> list[str]:
+        """Ids of the jobs on the service that it stands for and that are not known to have ended."""
+        return [] if self._state.final else [self._document.id]
+
+    def all_ids(self) -> list[str]:
+        """Ids of all jobs on the service that it stands for."""
+        return [self._document.id]
+
+    def take_note(self, last: JobEvent | JobDocument) -> None:
+        """One of these has ended: this is the last that was heard of it."""
         self._state = last.state
         if isinstance(last, JobDocument):
             self._learn(last)
+
+    @property
+    def aio(self) -> AioJob:
+        """The same, to be awaited: ``await job.aio.result()``."""
+        return AioJob(self, self._connection.events, self._connection.aside)
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the job and fetch its result.
@@ -242,26 +258,21 @@ class QPUJob(OfThisProcess, JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright
             QPUJobTimeoutError: the time is over; the job goes on.
         """
         if self._result is None:
-            self._result = self._decoded(self._fetch_result(timeout))
+            self._result = self._as_asked(self._measured(timeout))
             self._state = JobState.DONE
         return self._result
 
-    def _fetch_result(self, timeout: float | None) -> bytes:
-        """The result's bytes. The service answers a short job as soon as it is done; for a long one we listen."""
+    def _measured(self, timeout: float | None) -> JobResult:
+        """The result. The service answers a short job as soon as it is done; for a long one we listen."""
         prompt_s = 0.0 if self._state.final else min(_PROMPT_S, _PROMPT_S if timeout is None else timeout)
         asked_at = time.monotonic()
-        try:
-            body, etag = self._get_result(wait_s=prompt_s)
-        except JobNotDoneError:
-            left_s = None if timeout is None else max(0.0, timeout - (time.monotonic() - asked_at))
+        with self._failing():
+            try:
+                return fetch_result(self._connection.transport, self._document.id, wait_s=prompt_s)
+            except JobNotDoneError:
+                left_s = None if timeout is None else max(0.0, timeout - (time.monotonic() - asked_at))
             self.wait_for_final_state(left_s)
-            body, etag = self._get_result()
-        self._check_intact(body, etag)
-        return body
-
-    def _check_intact(self, body: bytes, etag: str | None) -> None:
-        if etag is not None and etag != digest(body):
-            raise ProtocolError(f"the result of {self._document.id} was damaged on its way: SHA-256 and ETag differ")
+            return fetch_result(self._connection.transport, self._document.id)
 
     def replay(self, *, alone: bool = False, timeout: float | None = None) -> Any:
         """Run the job's record once more, free and without device time: what did sharing the chip cost?
@@ -282,47 +293,25 @@ class QPUJob(OfThisProcess, JobV1, BasePrimitiveJob[Any, JobStatus]):  # pyright
             JobCancelledError: it was cancelled.
             QPUJobTimeoutError: the time is over; asked for again, the replay goes on where it is.
         """
+        return self._as_asked(self._replayed(alone=alone, timeout=timeout))
+
+    def _replayed(self, *, alone: bool, timeout: float | None) -> JobResult:
         deadline = None if timeout is None else time.monotonic() + timeout
         self.wait_for_final_state(timeout)
-        request = ReplayRequest(alone=alone).model_dump_json().encode()
-        while True:
-            left_s = _REPLAY_S if deadline is None else max(0.0, deadline - time.monotonic())
-            try:
-                body, etag = self._connection.transport.post_for_bytes(
-                    self._path("/replay"), RESULT_MEDIA_TYPE, request, wait_s=min(left_s, _REPLAY_S)
-                )
-            except (JobFailedError, JobCancelledError):
-                raise self._failure() from None
-            except ReplayNotDoneError as error:
-                if deadline is not None and time.monotonic() >= deadline:
-                    raise QPUJobTimeoutError(f"no replay of {self._document.id} within {timeout} s") from error
-                time.sleep(min(left_s, error.retry_after_s or 0.0))
-                continue
-            self._check_intact(body, etag)
-            return self._decoded(body)
+        left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        with self._failing():
+            return fetch_replay(self._connection.transport, self._document.id, alone=alone, timeout=left_s)
 
-    def _get_result(self, *, wait_s: float = 0.0) -> tuple[bytes, str | None]:
+    def _as_asked(self, result: JobResult) -> Result | PrimitiveResult[Any]:
+        return as_asked(result, self._document, self._pubs, self._connection, memory=self._memory)
+
+    @contextmanager
+    def _failing(self) -> Generator[None]:
+        """That the job failed, said with the reason."""
         try:
-            return self._connection.transport.get_bytes(self._path("/result"), RESULT_MEDIA_TYPE, wait_s=wait_s)
+            yield
         except (JobFailedError, JobCancelledError):
             raise self._failure() from None
-
-    def _decoded(self, body: bytes) -> Result | PrimitiveResult[Any]:
-        result = decode_result(body)
-        match result.program:
-            case ProgramKind.SAMPLER:
-                return to_sampler_result(result, self._pubs)
-            case ProgramKind.ESTIMATOR:
-                return to_estimator_result(result, self._pubs)
-            case ProgramKind.CIRCUITS:
-                return to_result(
-                    result,
-                    self._pubs,
-                    backend_name=self._document.backend,
-                    backend_version=self._connection.version.version,
-                    memory=self._memory,
-                    date=self._document.created_at,
-                )
 
     def _failure(self) -> QPUJobError:
         document = self.document()

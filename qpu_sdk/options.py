@@ -7,10 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, Self, cast
 
 from qpu_sdk.errors import InvalidRequestError
+from qpu_sdk.mitigation import (
+    DynamicalDecouplingOptions,
+    EstimatorResilienceOptions,
+    OptionGroup,
+    SamplerResilienceOptions,
+    TwirlingOptions,
+    mitigation,
+)
 from qpu_sdk.wire.models import Isolation, JobOptions
 
 DriftPolicy = Literal["warn", "pin", "refuse"]
@@ -22,6 +30,15 @@ class SessionLike(Protocol):
     @property
     def session_id(self) -> str:
         """The id of a session."""
+        ...
+
+
+class QuoteLike(Protocol):
+    """What was promised for a job, or for each part of one."""
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """What proves it."""
         ...
 
 
@@ -45,7 +62,12 @@ class ExecutionOptions(Mapping[str, Any]):
             calibration as long as all gates are still there; or ``refuse``.
         max_cost_micro: refuse the job if it costs more, in micro-credits.
         job_tags: up to 16 words to find the job by.
+        quote: of :meth:`~qpu_sdk.QPUProvider.quote`, or its token: the job costs that. It must be for the same job.
         idempotency_key: name of the submission; two with the same name are one job. ``None`` draws one.
+        split: submit what is beyond the published limits as several jobs behind one handle, a
+            :class:`~qpu_sdk.composite.CompositeJob`. Each costs the overhead of a job, and ``max_cost_micro`` caps all
+            of them together. What fits in one job is one.
+        on_failure: of a split job: ``continue`` keeps the other parts; ``cancel_rest`` cancels them when one fails.
     """
 
     seed_simulator: int | None = None
@@ -59,9 +81,15 @@ class ExecutionOptions(Mapping[str, Any]):
     drift_policy: DriftPolicy = "warn"
     max_cost_micro: int | None = None
     job_tags: list[str] | None = None
+    quote: QuoteLike | str | None = None
     idempotency_key: str | None = None
+    split: bool = False
+    on_failure: str = "continue"
 
     def __setattr__(self, name: str, value: object) -> None:
+        if (group := _GROUPS.get((type(self), name))) is not None:
+            object.__setattr__(self, name, group.coerce(value))
+            return
         check = _CHECKS.get(name)
         if check is None or name not in self.__dataclass_fields__:
             raise InvalidRequestError(
@@ -145,9 +173,20 @@ class SamplerOptions(ExecutionOptions):
 
     Attributes:
         default_shots: shots of a pub that does not say.
+        twirling: random circuits that all do the same.
+        dynamical_decoupling: pulses in idle windows.
+        resilience: mitigation of what is answered.
     """
 
     default_shots: int = 1024
+    twirling: TwirlingOptions = field(default_factory=TwirlingOptions)
+    dynamical_decoupling: DynamicalDecouplingOptions = field(default_factory=DynamicalDecouplingOptions)
+    resilience: SamplerResilienceOptions = field(default_factory=SamplerResilienceOptions)
+
+    def wire(self, *, memory: bool = False) -> JobOptions:
+        """What of it the service is told per job."""
+        asked = mitigation(self.twirling, self.dynamical_decoupling, self.resilience)
+        return ExecutionOptions.wire(self, memory=memory).model_copy(update={"mitigation": asked})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -156,9 +195,34 @@ class EstimatorOptions(ExecutionOptions):
 
     Attributes:
         default_precision: standard error aimed at by a pub that does not say: 1/√4096.
+        twirling: random circuits that all do the same.
+        dynamical_decoupling: pulses in idle windows.
+        resilience: mitigation of what is answered.
     """
 
     default_precision: float = 0.015625
+    twirling: TwirlingOptions = field(default_factory=TwirlingOptions)
+    dynamical_decoupling: DynamicalDecouplingOptions = field(default_factory=DynamicalDecouplingOptions)
+    resilience: EstimatorResilienceOptions = field(default_factory=EstimatorResilienceOptions)
+
+    def wire(self, *, memory: bool = False) -> JobOptions:
+        """What of it the service is told per job."""
+        asked = mitigation(self.twirling, self.dynamical_decoupling, self.resilience)
+        return ExecutionOptions.wire(self, memory=memory).model_copy(update={"mitigation": asked})
+
+
+_GROUPS: Final[dict[tuple[type, str], type[OptionGroup]]] = {
+    (options, name): group
+    for options, resilience in (
+        (SamplerOptions, SamplerResilienceOptions),
+        (EstimatorOptions, EstimatorResilienceOptions),
+    )
+    for name, group in (
+        ("twirling", TwirlingOptions),
+        ("dynamical_decoupling", DynamicalDecouplingOptions),
+        ("resilience", resilience),
+    )
+}
 
 
 def _id_of(session: Any) -> Any:
@@ -198,6 +262,9 @@ _CHECKS: Final[dict[str, Callable[[Any], bool]]] = {
     "idempotency_key": lambda v: (
         v is None or (isinstance(v, str) and 0 < len(v) <= 128 and v.isascii() and v.isprintable())
     ),
+    "quote": lambda v: v is None or (isinstance(v, str) and 0 < len(v) <= 2048) or hasattr(v, "tokens"),
+    "split": lambda v: isinstance(v, bool),
+    "on_failure": lambda v: v in {"continue", "cancel_rest"},
     "shots": lambda v: _is_integer(v, 1),
     "memory": lambda v: isinstance(v, bool),
     "meas_level": lambda v: _is_integer(v, 1) and int(v) <= 2,
@@ -218,6 +285,9 @@ _MEANING: Final = {
     "max_cost_micro": "micro-credits, an integer, or None",
     "job_tags": "a list of at most 16 texts of 1 to 128 characters",
     "idempotency_key": "printable ASCII, 1 to 128 characters, or None",
+    "quote": "a quote, its token, or None",
+    "split": "True or False",
+    "on_failure": "'continue' or 'cancel_rest'",
     "shots": "an integer, 1 or more",
     "memory": "True or False",
     "meas_level": "2 (classified bits) or 1 (kerneled IQ points); raw signals (0) do not exist here",

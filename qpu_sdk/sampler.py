@@ -12,8 +12,11 @@ import numpy as np
 from qiskit.primitives import BaseSamplerV2
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
+from qpu_sdk.awaiting import AioPrimitive
 from qpu_sdk.backend import chosen_backend
 from qpu_sdk.options import SamplerOptions
+from qpu_sdk.splitting import Weight
+from qpu_sdk.submission import Order
 from qpu_sdk.validation import check_bindings, check_measured, check_registers, coerce_pubs
 from qpu_sdk.wire.answers import PubOnClient
 from qpu_sdk.wire.circuits import binding_table, distinct_circuits, encode_bindings
@@ -26,11 +29,19 @@ if TYPE_CHECKING:
 
     from qpu_sdk.backend import QPUBackend
     from qpu_sdk.job import QPUJob
+    from qpu_sdk.quotes import Quote
     from qpu_sdk.session import Session
 
 
 class SamplerV2(BaseSamplerV2):  # pyright: ignore[reportUntypedBaseClass]
-    """Samples bit strings: ``SamplerV2(backend).run([(circuit, values, shots)])``."""
+    """Samples bit strings: ``SamplerV2(backend).run([(circuit, values, shots)])``.
+
+    Examples:
+        >>> sampler = SamplerV2(backend, options={"default_shots": 500, "seed_simulator": 1})
+        >>> bits = sampler.run([measured]).result()[0].data.meas
+        >>> bits.num_shots, bits.num_bits
+        (500, 2)
+    """
 
     def __init__(
         self,
@@ -59,6 +70,11 @@ class SamplerV2(BaseSamplerV2):  # pyright: ignore[reportUntypedBaseClass]
     def backend(self) -> QPUBackend:
         return self._backend
 
+    @property
+    def aio(self) -> AioPrimitive[..., QPUJob]:
+        """The same, to be awaited: its ``run``."""
+        return AioPrimitive(self.run, self._backend.connection.aside)
+
     def run(self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None) -> QPUJob:
         """Submit all pubs as one job.
 
@@ -72,15 +88,23 @@ class SamplerV2(BaseSamplerV2):  # pyright: ignore[reportUntypedBaseClass]
         Raises:
             InvalidRequestError: before anything is sent, or by the service; see :mod:`qpu_sdk.errors`.
         """
+        return self._backend.submit(self._ordered(pubs, shots))
+
+    def quote(self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None) -> Quote:
+        """What :meth:`run` would cost, and when it would start; nothing is submitted or stored."""
+        return self._backend.quoted(self._ordered(pubs, shots))
+
+    def _ordered(self, pubs: Iterable[SamplerPubLike], shots: int | None) -> Order:
         options = SamplerOptions.coerce(self.options)
         default_shots = options.default_shots if shots is None else shots
         coerced = coerce_pubs(partial(SamplerPub.coerce, shots=default_shots), pubs)
         circuits, index_of = distinct_circuits([pub.circuit for pub in coerced])
-        rules = self._backend.rules
+        rules = self._backend.rules_for(options)
         rules.check_circuits(circuits, parametric=True, layout=options.layout)
         check_registers(circuits)
         check_measured(circuits)
         sent: list[Pub] = []
+        weights: list[Weight] = []
         kept: list[PubOnClient] = []
         executions = result_bytes = 0
         for number, pub in enumerate(coerced):
@@ -88,11 +112,12 @@ class SamplerV2(BaseSamplerV2):  # pyright: ignore[reportUntypedBaseClass]
             rules.check_shots(pub_shots, f"pubs[{number}].shots")
             wire, copies = sampler_pub(pub, index_of[id(pub.circuit)], pub_shots, f"pubs[{number}]")
             sent.extend([wire] * copies)
+            weights.extend([Weight.of_bits(pub_shots, pub.circuit.num_clbits)] * copies)
             kept.append(PubOnClient(shape=tuple(pub.shape), copies=copies, metadata=pub.circuit.metadata))
             executions += pub.size
             result_bytes += pub.size * pub_shots * ((pub.circuit.num_clbits + 7) // 8)
         rules.check_size(executions, result_bytes)
-        return self._backend.submit(ProgramKind.SAMPLER, self._backend.encode(circuits), sent, kept, options)
+        return Order(ProgramKind.SAMPLER, circuits, sent, weights, kept, options)
 
 
 def sampler_pub(pub: SamplerPub, circuit: int, shots: int, field: str) -> tuple[Pub, int]:

@@ -18,10 +18,11 @@ from qiskit.converters import circuit_to_dag
 from qiskit.transpiler import InstructionProperties, QubitProperties, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from qiskit.dagcircuit import DAGCircuit
 
+    from qpu_sdk.wire.crosstalk import CrosstalkDocument
     from qpu_sdk.wire.models import BackendDocument, GateCalibration
 
 SYMMETRIC_GATES: Final = frozenset({"cz", "rzz"})
@@ -40,9 +41,27 @@ _CONTROL_FLOW: Final = {
 }
 
 
-def build_target(document: BackendDocument) -> Target:
-    """Everything the document says, as Qiskit's compiler wants it."""
-    target = Target(
+class PublishedTarget(Target):  # pyright: ignore[reportUntypedBaseClass]
+    """A ``Target`` that can say what it was made of. A copy of it, or one from another process, is a plain one.
+
+    Attributes:
+        published: gives calibration and crosstalk as they are published; for stages of the compiler.
+    """
+
+    published: Callable[[], tuple[BackendDocument, CrosstalkDocument | None]] | None = None
+
+
+def build_target(
+    document: BackendDocument,
+    published: Callable[[], tuple[BackendDocument, CrosstalkDocument | None]] | None = None,
+) -> Target:
+    """Everything the document says, as Qiskit's compiler wants it.
+
+    Args:
+        document: topology and calibration.
+        published: what stages of the compiler may ask for more.
+    """
+    target = PublishedTarget(
         description=document.description or document.name,
         num_qubits=document.num_qubits,
         dt=document.dt_ns * 1e-9,
@@ -58,6 +77,7 @@ def build_target(document: BackendDocument) -> Target:
         if name in standard and properties[name]:
             bounds = [RZZ_BOUNDS] if name == "rzz" else None
             target.add_instruction(standard[name], properties[name], name=name, angle_bounds=bounds)
+    target.published = published or (lambda: (document, None))
     if target.has_angle_bounds():
         _teach_folding()
     for name in document.control_flow:

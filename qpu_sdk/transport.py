@@ -8,10 +8,9 @@ budget that successes refill, so that a service in trouble is not hit harder by 
 from __future__ import annotations
 
 import socket
-import threading
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import urlencode, urlsplit
 
 import httpx
@@ -19,17 +18,22 @@ import tenacity
 from pydantic import BaseModel, ValidationError
 
 from qpu_sdk.errors import (
+    BackendNotFoundError,
     CredentialsError,
+    InvalidRequestError,
     NotFoundError,
     ProtocolError,
     QPUError,
+    QPUJobError,
     RateLimitedError,
+    RefusedError,
     ServiceError,
     ServiceUnavailableError,
     ServiceUnreachableError,
     UnauthenticatedError,
-    error_from_problem,
 )
+from qpu_sdk.patience import Patience, RetryBudget
+from qpu_sdk.problems import error_from_problem
 from qpu_sdk.wire.models import IDEMPOTENCY_HEADER, REQUEST_ID_HEADER, Problem
 
 if TYPE_CHECKING:
@@ -42,39 +46,16 @@ DocumentT = TypeVar("DocumentT", bound=BaseModel)
 PREFIX: Final = "/v1"
 _NOT_MODIFIED: Final = 304
 _NOT_FOUND: Final = 404
+_SERVER_ERRORS: Final = 500
 _ENDED: Final = (
     "; if it was an embedded service, the process that ran it has ended: open it again with QPUProvider.embedded(path)"
 )
 _NOT_DONE: Final = frozenset({"job_not_done", "replay_not_done"})
 """What whoever asked knows better how to wait for."""
+_NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _LOCAL: Final = "http://localhost"
 """What a service at a socket is called."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait and how often to try again.
-
-    Attributes:
-        connect_s: for a connection.
-        read_s: for the next bytes of an answer (a long poll adds its own wait).
-        write_s: for the request's bytes to leave.
-        attempts: tries per request, the first included.
-        first_delay_s: mean pause before the second try; doubles from try to try, with full jitter.
-        longest_delay_s: no pause, also none asked for by ``Retry-After``, is longer: beyond it the error is raised.
-        retry_budget: retries in store; each retry takes 1, each success gives back 0.1.
-        silence_s: an event stream without even a heartbeat for that long is dead.
-    """
-
-    connect_s: float = 5.0
-    read_s: float = 30.0
-    write_s: float = 30.0
-    attempts: int = 6
-    first_delay_s: float = 0.1
-    longest_delay_s: float = 30.0
-    retry_budget: float = 20.0
-    silence_s: float = 45.0
 
 
 class Transport:
@@ -91,7 +72,7 @@ class Transport:
         self._credentials = replace(credentials, url=self.url)
         self._root = _LOCAL if self.url.startswith("unix:") else self.url
         self._client: httpx.Client | None = _client(self._credentials, self.patience)
-        self._budget = _RetryBudget(self.patience.retry_budget)
+        self._budget = RetryBudget(self.patience.retry_budget)
         self._again = tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._worth_repeating),
             wait=self._pause,
@@ -130,13 +111,22 @@ class Transport:
         return response.content, _etag(response)
 
     def post(
-        self, path: str, model: type[DocumentT], body: bytes = b"", *, idempotency_key: str | None = None
+        self,
+        path: str,
+        model: type[DocumentT],
+        body: bytes = b"",
+        *,
+        idempotency_key: str | None = None,
+        again: bool = False,
     ) -> DocumentT:
-        """POST JSON. With an idempotency key the same request may arrive twice and counts once."""
+        """POST JSON. With an idempotency key the same request may arrive twice and counts once.
+
+        ``again``: it has been sent before, nobody knows whether it arrived.
+        """
         headers = {"Content-Type": "application/json"} if body else {}
         if idempotency_key is not None:
             headers[IDEMPOTENCY_HEADER] = idempotency_key
-        return _parsed(self._send("POST", path, content=body, headers=headers, key=idempotency_key), model)
+        return _parsed(self._send("POST", path, content=body, headers=headers, key=idempotency_key, lost=again), model)
 
     def delete(self, path: str, model: type[DocumentT]) -> DocumentT:
         """DELETE, for the document of what is left; twice is once."""
@@ -171,7 +161,7 @@ class Transport:
 
     def start_over(self) -> None:
         """In a forked child: forget the parent's sockets, without closing them, and open own ones at the next use."""
-        self._budget = _RetryBudget(self.patience.retry_budget)
+        self._budget = RetryBudget(self.patience.retry_budget)
         if self._client is not None and not self._client.is_closed:
             self._client = None
 
@@ -192,21 +182,33 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         key: str | None = None,
         wait_s: float = 0.0,
+        lost: bool = False,
     ) -> httpx.Response:
-        wanted = {name: str(value) for name, value in (params or {}).items() if value is not None}
+        """Send, and repeat. ``lost``: whether an earlier attempt may have arrived."""
+        wanted = [
+            (name, str(one))
+            for name, value in (params or {}).items()
+            for one in (cast("list[object]", value) if isinstance(value, list) else [value])
+            if one is not None
+        ]
         target = f"{path}?{urlencode(wanted)}" if wanted else path
         patience = self.patience
         timeout = httpx.Timeout(patience.connect_s, read=patience.read_s + wait_s, write=patience.write_s)
 
         def attempt() -> httpx.Response:
+            nonlocal lost
             if self._http.is_closed:
                 raise ProtocolError("the provider is closed; make a new one and fetch the job by its id")
-            with _http_errors(self.url, key):
-                response = self._http.send(self._request(method, target, content, headers, timeout))
-            if response.is_success or response.status_code == _NOT_MODIFIED:
-                self._budget.refill()
-                return response
-            raise _failure(response, self.url, key)
+            try:
+                with _http_errors(self.url, key):
+                    response = self._http.send(self._request(method, target, content, headers, timeout))
+                if response.is_success or response.status_code == _NOT_MODIFIED:
+                    self._budget.refill()
+                    return response
+                raise _failure(response, self.url, key)
+            except QPUError as error:
+                lost = error.in_doubt = _in_doubt(error, lost=lost)
+                raise
 
         return self._again(attempt)
 
@@ -264,28 +266,6 @@ class EventSource:
                 connection.shutdown(socket.SHUT_RDWR)  # closing alone would not wake a blocked read
 
 
-class _RetryBudget:
-    """Retries in store, shared by all threads."""
-
-    _REFILL: Final = 0.1
-
-    def __init__(self, size: float) -> None:
-        self._size = self._left = size
-        self._lock = threading.Lock()
-
-    def spend(self) -> bool:
-        with self._lock:
-            if self._left < 1:
-                return False
-            self._left -= 1
-            return True
-
-    def refill(self) -> None:
-        if self._left < self._size:
-            with self._lock:
-                self._left = min(self._size, self._left + self._REFILL)
-
-
 def _service_url(url: str) -> str:
     """The address without the API prefix, which people copy along."""
     return url if url.startswith("unix:") else url.rstrip("/").removesuffix(PREFIX)
@@ -318,23 +298,45 @@ def _http_errors(url: str, key: str | None = None) -> Generator[None]:
     try:
         yield
     except httpx.DecodingError as error:
-        raise ProtocolError(f"the answer cannot be decoded: {error}", idempotency_key=key) from error
+        undecodable = ProtocolError(f"the answer cannot be decoded: {error}", idempotency_key=key)
+        undecodable.in_doubt = True
+        raise undecodable from error
     except httpx.RequestError as error:
         reason = str(error) or type(error).__name__
         ended = _ENDED if url.startswith("unix:") and isinstance(error, httpx.ConnectError) else ""
         message = f"no answer from the service at {url}: {reason}{ended}"
-        raise ServiceUnreachableError(message, idempotency_key=key) from error
+        failure = ServiceUnreachableError(message, idempotency_key=key)
+        failure.in_doubt = not isinstance(error, _NEVER_SENT)
+        raise failure from error
+
+
+def _in_doubt(error: QPUError, *, lost: bool) -> bool:
+    """Whether the request, or one before it, may have had its effect.
+
+    The service answers a repeated submission with its job even if it would refuse it by now; but whoever is turned away
+    at the door, or by a proxy, has learned nothing of the attempts before. Neither has who comes too fast: that is said
+    before anything is looked up, while an attempt before may still be under way.
+    """
+    if isinstance(error, ServiceUnreachableError | ProtocolError):
+        return error.in_doubt or lost
+    if isinstance(error, ServiceError) and (error.status_code or 0) >= _SERVER_ERRORS:
+        return True
+    refused = isinstance(error, RefusedError | InvalidRequestError | BackendNotFoundError | QPUJobError)
+    certain = refused and not isinstance(error, RateLimitedError)
+    return lost and not (certain and error.request_id is not None)
 
 
 def _parsed(response: httpx.Response, model: type[DocumentT]) -> DocumentT:
     try:
         return model.model_validate_json(response.content)
     except ValidationError as error:
-        raise ProtocolError(
+        failure = ProtocolError(
             f"{response.request.url.path} answered something that is not a {model.__name__}",
             status_code=response.status_code,
             request_id=response.headers.get(REQUEST_ID_HEADER),
-        ) from error
+        )
+        failure.in_doubt = True
+        raise failure from error
 
 
 def _etag(response: httpx.Response) -> str | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import numpy as np
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 PubT = TypeVar("PubT")
 
 _LONGEST_REASON: Final = 200
+_UNLIMITED: Final = 2**62
 _ARRAY: Final = re.compile(r"\[[\[\]\s\d.,+\-einfaj]{20,}\]")
 _FREE: Final = frozenset({"barrier"})
 """Directives: they cost nothing and are allowed anywhere."""
@@ -82,6 +83,11 @@ class CircuitRules:
             limits=limits,
             virtual=document.kind is BackendKind.VIRTUAL,
         )
+
+    def without_limits_of_a_job(self) -> CircuitRules:
+        """The same for what is split into several jobs: only a circuit alone can be too large."""
+        limits = self.limits.model_copy(update={"max_executions": _UNLIMITED, "max_result_bytes": _UNLIMITED})
+        return replace(self, max_circuits=_UNLIMITED, max_shots=_UNLIMITED, limits=limits)
 
     def check_circuits(self, circuits: Sequence[object], *, parametric: bool, layout: str = "isa") -> None:
         """Check every circuit of a job.

@@ -16,7 +16,7 @@ import pytest
 import qpu_backend.domain
 from qpu_backend.domain.errors import every_error
 from qpu_backend.http.problems import STATUS
-from qpu_sdk.errors import EXCEPTION_OF_CODE
+from qpu_sdk.problems import EXCEPTION_OF_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +139,8 @@ def test_packages_hold_no_code_but_the_lazy_front_door() -> None:
         for path in SOURCES
         if path.name == "__init__.py" and any(not isinstance(node, ast.Expr) for node in tree(path).body)
     }
-    assert with_code <= {"qpu_sdk/__init__.py"}
+    doors = {"qpu_sdk/cli/__init__.py", "qpu_sdk/testing/__init__.py"}  # what entry points name
+    assert with_code <= {"qpu_sdk/__init__.py"} | doors
 
 
 def test_pydantic_models_stand_only_at_the_door() -> None:
@@ -150,7 +151,7 @@ def test_pydantic_models_stand_only_at_the_door() -> None:
         if isinstance(node, ast.ClassDef)
         and "BaseModel" in {base.attr if isinstance(base, ast.Attribute) else ast.unparse(base) for base in node.bases}
     }
-    assert declaring <= {"qpu_sdk/wire/models.py", "qpu_backend/config.py", "qpu_backend/simulation/workload.py"}
+    assert declaring <= {"qpu_sdk/wire/documents.py", "qpu_backend/config.py", "qpu_backend/simulation/workload.py"}
 
 
 def test_loading_the_wire_contract_loads_neither_qiskit_nor_an_http_client() -> None:

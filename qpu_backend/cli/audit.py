@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from qpu_backend.cli.dates import moment_us, seconds
 from qpu_backend.cli.opening import ConfigFile, DatabaseUrl, DataFolder, auditor, console
 from qpu_backend.config import load_config
 from qpu_backend.pipeline.audit_heads import HeadFile
@@ -27,19 +28,12 @@ HeadFiles = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
-def _a_moment(since: str | None) -> str | None:
-    if since is not None:
-        try:
-            datetime.fromisoformat(since)
-        except ValueError:
-            raise typer.BadParameter(f"{since!r} is no time: write 2026-11-21 or 2026-11-21T15:00:00+00:00") from None
-    return since
-
-
 @audit_app.command("verify")
 def verify_audit(
     heads: HeadFiles = None,
-    unsealed_s: Annotated[float, typer.Option(min=0, help="A row that waits longer to be sealed is a finding.")] = 60.0,
+    unsealed_s: Annotated[
+        float, typer.Option(callback=seconds, help="A row that waits longer to be sealed is a finding.")
+    ] = 60.0,
     as_json: AsJson = False,
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -68,7 +62,7 @@ def verify_audit(
 def list_audit(
     tenant: Annotated[str | None, typer.Option(help="Name of a tenant: its matters only.")] = None,
     action: Annotated[str | None, typer.Option(help="key.created, or key for every key.….")] = None,
-    since: Annotated[str | None, typer.Option(callback=_a_moment, help="A day or a moment; UTC by default.")] = None,
+    since: Annotated[str | None, typer.Option(help="A day or a moment; UTC by default.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20,
     as_json: AsJson = False,
     config: ConfigFile = None,
@@ -76,9 +70,10 @@ def list_audit(
     database: DatabaseUrl = None,
 ) -> None:
     """What was done, newest first."""
+    since_us = None if since is None else moment_us(since)
     with auditor(load_config(config, data=data, database=database)) as office:
         tenant_id = None if tenant is None else office.tenant_id(tenant)
-        rows, _ = office.rows(Search(tenant_id, action, _us(since)), limit=limit)
+        rows, _ = office.rows(Search(tenant_id, action, since_us), limit=limit)
     if as_json:
         typer.echo(json.dumps([_row(row) for row in rows]))
         return
@@ -87,13 +82,6 @@ def list_audit(
         moment = datetime.fromtimestamp(entry.at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
         line = f"{row.number or '-':>6}  {moment}  {entry.actor}  {entry.action}  {entry.subject}  {facts}"
         console.print(escape(line), soft_wrap=True, highlight=False)
-
-
-def _us(since: str | None) -> int | None:
-    if since is None:
-        return None
-    moment = datetime.fromisoformat(since)
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000)
 
 
 def _document(found: Verification) -> dict[str, object]:

@@ -6,13 +6,13 @@ import typer
 
 from qpu_backend.cli.archives import archive_app, retention_app
 from qpu_backend.cli.audit import audit_app
-from qpu_backend.cli.bookings import device_app
 from qpu_backend.cli.credits import refund, tenant_app
 from qpu_backend.cli.invoices import invoice_app
 from qpu_backend.cli.keys import key_app
 from qpu_backend.cli.plans import plan_app
 from qpu_backend.cli.prices import price_app
 from qpu_backend.cli.principals import principal_app
+from qpu_backend.cli.quarantine import device_app
 from qpu_backend.cli.quotas import policy_app, quota_app
 from qpu_backend.cli.reconcile import reconcile
 from qpu_backend.cli.service import migrate, serve, work

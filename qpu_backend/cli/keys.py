@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from qpu_backend.cli.opening import ConfigFile, DatabaseUrl, DataFolder, administration, console, principals, when
+from qpu_backend.cli.dates import life_us
+from qpu_backend.cli.opening import ConfigFile, DatabaseUrl, DataFolder, administration, console, keys, when
 from qpu_backend.config import load_config
 from qpu_backend.domain.audit import CLI
 from qpu_backend.domain.tenancy import Role  # noqa: TC001 - typer reads annotations at run time
+from qpu_backend.pipeline.clocks import SystemClock
 
-_LONGEST_LIFE_DAYS: Final = 36_500
 _LONGEST_GRACE_HOURS: Final = 720
 _LONGEST_NAME: Final = 128
 
@@ -22,8 +22,8 @@ key_app = typer.Typer(help="API keys: how a tenant's principals log in.", no_arg
 
 
 def _life_days(days: float | None) -> float | None:
-    if days is not None and not 0 < days <= _LONGEST_LIFE_DAYS:
-        raise typer.BadParameter(f"it must be more than 0 and at most {_LONGEST_LIFE_DAYS}; leave it out for no expiry")
+    if days is not None:
+        life_us(days)
     return days
 
 
@@ -66,8 +66,7 @@ def create_key(
     database: DatabaseUrl = None,
 ) -> None:
     """Make an API key. It is printed this once and stored nowhere."""
-    expiry = None if expires_in_days is None else datetime.now(UTC) + timedelta(days=expires_in_days)
-    expires_at_us = None if expiry is None else round(expiry.timestamp() * 1_000_000)
+    expires_at_us = None if expires_in_days is None else SystemClock().now_us() + life_us(expires_in_days)
     with administration(load_config(config, data=data, database=database)) as office:
         key = office.create_key(
             tenant, principal=principal, role=role, expires_at_us=expires_at_us, label=label, actor=CLI
@@ -104,18 +103,31 @@ def rotate_key(
     data: DataFolder = None,
     database: DatabaseUrl = None,
 ) -> None:
-    """Replace a key by a new one, which is printed this once; it expires when the old one would have."""
-    with principals(load_config(config, data=data, database=database)) as office:
-        _, key = office.rotate(office.keeper_of_key(key_id, actor=CLI), key_id, grace_us=round(3.6e9 * grace_hours))
+    """Replace a key by a new one, which is printed this once; it expires when the old one would have.
+
+    A key is replaced once: again only after what came of it was revoked.
+    """
+    with keys(load_config(config, data=data, database=database)) as office:
+        _, key = office.rotate(office.keeper_of(key_id, actor=CLI), key_id, grace_us=round(3.6e9 * grace_hours))
     typer.echo(key)
 
 
 @key_app.command("revoke")
-def revoke_key(key_id: str, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None) -> None:
-    """Revoke a key by its id; it stops within a second."""
-    with administration(load_config(config, data=data, database=database)) as office:
-        done = office.revoke_key(key_id, actor=CLI)
-    if not done:
-        console.print(f"[red]there is no valid key {escape(key_id)}[/]")
+def revoke_key(
+    key_id: str,
+    keep_successors: Annotated[
+        bool, typer.Option("--keep-successors", help="Not the keys that came of it by rotation.")
+    ] = False,
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    database: DatabaseUrl = None,
+) -> None:
+    """Revoke a key by its id, and the keys that came of it by rotation; they stop within a second."""
+    with keys(load_config(config, data=data, database=database)) as office:
+        done = office.revoke(office.keeper_of(key_id, actor=CLI), key_id, keep_successors=keep_successors)
+    if not (done.new or done.successors):
+        console.print(f"[red]{escape(key_id)} is revoked already[/]")
         raise typer.Exit(1)
     console.print(f"{key_id} is revoked")
+    for successor in done.successors:
+        console.print(f"{successor}, which came of it, is revoked too")

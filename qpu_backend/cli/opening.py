@@ -25,6 +25,7 @@ from qpu_backend.pipeline.administration import Administration
 from qpu_backend.pipeline.bookings import BookingRefused
 from qpu_backend.pipeline.clocks import SystemClock
 from qpu_backend.pipeline.invoicing import Invoicing
+from qpu_backend.pipeline.keys import Keys
 from qpu_backend.pipeline.principals import Principals
 from qpu_backend.pipeline.reconciling import Reconciling
 from qpu_backend.stores.errors import StoreError
@@ -84,9 +85,16 @@ def calibration(config: ServiceConfig, device: str) -> Generator[Calibration]:
 
 @contextmanager
 def principals(config: ServiceConfig) -> Generator[Principals]:
-    """Principals and keys of a service."""
+    """Principals of a service."""
     with opened(config) as database:
-        yield Principals(database, SYSTEM, read_pepper(config), SystemClock())
+        yield Principals(database, SYSTEM, SystemClock())
+
+
+@contextmanager
+def keys(config: ServiceConfig) -> Generator[Keys]:
+    """Keys of a service."""
+    with opened(config) as database:
+        yield Keys(database, SYSTEM, read_pepper(config), SystemClock())
 
 
 @contextmanager

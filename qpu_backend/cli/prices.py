@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from qpu_backend.bootstrap import SYSTEM
+from qpu_backend.cli.dates import moment_us
 from qpu_backend.cli.opening import ConfigFile, DatabaseUrl, DataFolder, console, opened, when
 from qpu_backend.config import PriceSection, load_config
 from qpu_backend.domain.audit import CLI
@@ -78,7 +78,7 @@ def publish_price(
     database: DatabaseUrl = None,
 ) -> None:
     """Announce a price book. What was submitted, or quoted and not expired, before keeps its price."""
-    book, valid_from_us = _read_book(file), _moment(valid_from)
+    book, valid_from_us = _read_book(file), moment_us(valid_from, zone_needed=True)
     with _books(load_config(config, data=data, database=database)) as books:
         dated = books.publish(book, valid_from_us=valid_from_us, actor=CLI)
     console.print(f"price book [bold]{escape(book.id)}[/] is in force from {when(dated.valid_from_us)} UTC")
@@ -99,18 +99,6 @@ def _read_book(file: Path) -> PriceBook:
     if missing := [name for name in ("name", *_NEEDED) if name not in table]:
         raise typer.BadParameter(f"{file}: prices.{missing[0]} is missing; nothing is guessed of a price")
     return price_book(section)
-
-
-def _moment(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no date; write 2027-01-01 or 2027-01-01T08:00+01:00") from error
-    if moment.tzinfo is None:
-        if len(text) > len("2027-01-01"):
-            raise typer.BadParameter(f"{text!r} names no time zone; write e.g. {text}Z")
-        moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1_000_000)
 
 
 def _as_toml(book: PriceBook) -> str:

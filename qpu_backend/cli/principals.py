@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from qpu_backend.cli.keys import principal_name
-from qpu_backend.cli.opening import ConfigFile, DatabaseUrl, DataFolder, console, principals
+from qpu_backend.cli.opening import ConfigFile, DatabaseUrl, DataFolder, console, keys, principals
 from qpu_backend.config import load_config
 from qpu_backend.domain.audit import CLI
 from qpu_backend.domain.tenancy import Role
@@ -99,9 +99,12 @@ def revoke_keys(
     tenant: str, name: Name, config: ConfigFile = None, data: DataFolder = None, database: DatabaseUrl = None
 ) -> None:
     """Revoke every key of a principal; they stop within a second."""
-    with principals(load_config(config, data=data, database=database)) as office:
+    settings = load_config(config, data=data, database=database)
+    with principals(settings) as office:
         keeper = office.keeper(tenant, actor=CLI)
-        closed = office.revoke_all(keeper, office.named(keeper, name).id)
+        principal_id = office.named(keeper, name).id
+    with keys(settings) as desk:
+        closed = desk.revoke_all(keeper, principal_id)
     console.print(f"{closed} keys of {escape(name)} are revoked")
 
 

@@ -6,7 +6,7 @@
     │   │   └── CircuitRefused      a circuit is not one this backend can run (family: domain/isa.py)
     │   │       └── CircuitTooLarge no simulation method reaches it, or not in the time allowed
     │   ├── TooLarge                a published limit is passed
-    │   ├── CostCapExceeded         the price is above the cap that the request itself set
+    │   ├── CostCapExceeded         the price is above the cap that the request, or its session (sessions.py), set
     │   ├── CalibrationDrifted      the device was calibrated since the circuits were transpiled, and the request minds
     │   ├── IdempotencyConflict     the same idempotency key came with another body
     │   └── LaneRefused             no such lane, or none for this tenant (by policy also: domain/policies.py)

@@ -74,6 +74,19 @@ class Floor:
         table = self._device.embeddings.get(footprint.shape)
         return table is not None and table.carries(footprint) and bool(self._rows(footprint.shape, table, ~base).any())
 
+    def held_back(self, job: QueuedJob) -> bool:
+        """Whether the job waits because something is in quarantine.
+
+        A job of a shape does that wherever it has no place: the quarantine may have taken it.
+        """
+        if not self._device.quarantine:
+            return False
+        footprint = job.footprint
+        if footprint.shape is not None:
+            return not self.ever_fits(job)
+        pairs = (pair for pair, _ in footprint.edge_counts)
+        return self._device.quarantine.holds_back(footprint.qubits, pairs) is not None
+
     def site(self, job: QueuedJob, *, must: bool = False, past_holds: bool = False) -> Site | str:
         """The best free region for this job, or why there is none.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from qpu_backend.domain.errors import CircuitRefused, TooLarge
+from qpu_backend.domain.quarantine import IN_SERVICE
 from qpu_backend.physics.circuit import SYMMETRIC_GATES, TWO_QUBIT_GATES, Op
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from qpu_backend.domain.quarantine import Quarantine
     from qpu_backend.physics.circuit import IsaCircuit, Operations
 
 RZZ_BOUNDS: Final = (0.0, math.pi / 2)
@@ -58,6 +60,7 @@ class IsaTarget:
         max_clbits, max_operations: published limits per circuit, bodies of ``if_else`` included.
         elsewhere: qubits that work, and are not this backend's.
         why_elsewhere: what to say of them, after the qubit's name.
+        quarantine: what works, and has been taken out of service.
     """
 
     num_qubits: int
@@ -68,6 +71,7 @@ class IsaTarget:
     max_operations: int = 100_000
     elsewhere: frozenset[int] = frozenset()
     why_elsewhere: str = "is not this backend's"
+    quarantine: Quarantine = IN_SERVICE
 
 
 def check(
@@ -148,6 +152,8 @@ def _check_qubit(index: int, op: Op, qubits: tuple[int, ...], qubit: int, target
         reason = f"but the backend has qubits 0 to {target.num_qubits - 1}"
     elif qubit in target.elsewhere:
         reason = f"but qubit {qubit} {target.why_elsewhere}; transpile against this backend's target"
+    elif qubit in target.quarantine.qubits:
+        reason = f"but qubit {qubit} {_QUARANTINED}"
     elif qubit not in target.usable_qubits:
         reason = f"but qubit {qubit} is out of order now; transpile against the current target"
     else:
@@ -165,7 +171,9 @@ def _check_edge(index: int, op: Op, pair: tuple[int, int], target: IsaTarget) ->
     reverse = (pair[1], pair[0])
     if pair in edges or (op in SYMMETRIC_GATES and reverse in edges):
         return
-    if reverse in edges:
+    if (min(pair), max(pair)) in target.quarantine.couplers:
+        reason = f"but the coupler of qubits {pair[0]} and {pair[1]} {_QUARANTINED}"
+    elif reverse in edges:
         reason = f"but the backend has it in the other direction only: {name_of(op)} on {reverse}"
     else:
         reason = f"but the backend has no {name_of(op)} there"
@@ -215,6 +223,7 @@ def _check_bound_angles(pub: int, index: int, circuit: IsaCircuit, table: NDArra
                 )
 
 
+_QUARANTINED: Final = "is in quarantine: its operator has taken it out of service; transpile against the current target"
 _RZZ_FAULT: Final = "an rzz angle outside 0 to π/2"
 
 

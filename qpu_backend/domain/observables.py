@@ -88,6 +88,15 @@ class EstimationPlan:
             yield basis, slice(start, end)
             start = end
 
+    def means(self) -> dict[tuple[int, int], list[tuple[int, slice]]]:
+        """``(observable, terms)`` of each mean that is taken of what a binding measures in a basis, each once."""
+        terms_of = {observable: list(self.terms_of(observable)) for observable in {pair[1] for pair in self.pairs}}
+        taken: dict[tuple[int, int], list[tuple[int, slice]]] = {}
+        for binding, observable in dict.fromkeys(self.pairs):
+            for basis, terms in terms_of[observable]:
+                taken.setdefault((binding, basis), []).append((observable, terms))
+        return taken
+
     def to_document(self) -> dict[str, Any]:
         """A plain structure of numbers, strings, lists and arrays."""
         return {
@@ -257,16 +266,41 @@ def _outcomes(bits: NDArray[np.uint8], first: int, count: int) -> tuple[NDArray[
     return np.unpackbits(packed, axis=1, count=count).astype(np.float32), counts.astype(np.int64)
 
 
-def _weighted_parity(
-    outcomes: NDArray[np.float32], counts: NDArray[np.int64], mask: NDArray[np.uint8], weight: NDArray[np.float64]
-) -> tuple[float, float]:
-    """Mean of ``Σ weight·(−1)^parity`` over the shots, and the variance of that mean."""
+def weighted_parities(
+    outcomes: NDArray[np.float32], mask: NDArray[np.uint8], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """``Σ weight·(−1)^parity`` of each outcome.
+
+    Args:
+        outcomes: of the measured qubits, ``(num_outcomes, count)``.
+        mask: of the terms, as in :class:`EstimationPlan`.
+        weight: of the terms.
+    """
     value = np.zeros(len(outcomes))
     step = max(1, _CHUNK // len(outcomes))
     for start in range(0, len(weight), step):
         members = np.unpackbits(mask[start : start + step], axis=1, bitorder="little", count=outcomes.shape[1])
         parity = (outcomes @ members.T.astype(np.float32)) % 2
         value += (1.0 - 2.0 * parity) @ weight[start : start + step]
+    return value
+
+
+def all_weighted_parities(count: int, mask: NDArray[np.uint8], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same of each of the 2ⁿ outcomes of ``count`` qubits, the first least significant: n steps for all terms."""
+    members = np.unpackbits(mask, axis=1, bitorder="little", count=count).astype(np.int64)
+    value = np.zeros(1 << count)
+    np.add.at(value, members @ (1 << np.arange(count)), weight)
+    for qubit in range(count):
+        cube = value.reshape(-1, 2, 1 << qubit)
+        value = np.stack([cube[:, 0] + cube[:, 1], cube[:, 0] - cube[:, 1]], axis=1).reshape(-1)
+    return value
+
+
+def _weighted_parity(
+    outcomes: NDArray[np.float32], counts: NDArray[np.int64], mask: NDArray[np.uint8], weight: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Mean of ``Σ weight·(−1)^parity`` over the shots, and the variance of that mean."""
+    value = weighted_parities(outcomes, mask, weight)
     shots = int(counts.sum())
     mean = float(counts @ value) / shots
     if shots == 1:

@@ -4,7 +4,8 @@
     └── RoleRefused     the role is not the tenant's to give, or the principal has one that is not
     DomainError
     ├── LockOut         nobody would be left who manages the tenant's principals
-    └── KeyEnded        the key opens nothing any more
+    ├── KeyEnded        the key opens nothing any more
+    └── KeyReplaced     the key was rotated, and what came of it is valid
 
 Whoever runs the service is not bound by these rules: a tenant that is locked out asks there.
 """
@@ -63,6 +64,25 @@ class KeyEnded(DomainError):
     def __init__(self, key: str) -> None:
         super().__init__(f"{key} is revoked or has expired: nothing can be done with it any more; make a new key")
         self.key = key
+
+
+class KeyReplaced(DomainError):
+    """The key was rotated before, and a key that came of it is valid.
+
+    Attributes:
+        key: its id.
+        successor: the id of the oldest valid key that came of it.
+    """
+
+    code = "key_replaced"
+
+    def __init__(self, key: str, successor: str) -> None:
+        super().__init__(
+            f"{key} was rotated already: use {successor}, which came of it, or, if you never got that, revoke it and "
+            f"rotate again"
+        )
+        self.key = key
+        self.successor = successor
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from qpu_backend.domain.deferral import Deferral, laid_out
 from qpu_backend.domain.errors import CircuitRefused, InvalidRequest, TooLarge
+from qpu_backend.domain.mitigation import Treatment
 from qpu_backend.domain.observables import EstimationPlan, MeasurementBasis, Observable, plan_estimation
 from qpu_backend.physics.circuit import Conditional, IsaCircuit, Op, Operations, operations
 
@@ -53,6 +54,7 @@ class Execution:
         binding: row of ``Program.angles[pub]``.
         basis: measurement basis of the pub's estimation plan; 0 for the other programs.
         shots: repetitions.
+        turn: which of several with all of this in common: a noise factor or a randomisation of its own.
     """
 
     pub: int
@@ -60,6 +62,7 @@ class Execution:
     binding: int
     basis: int
     shots: int
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,9 +73,11 @@ class Program:
         kind: ``circuits``, ``sampler`` or ``estimator``.
         circuits: the variants that are run; for the estimator one per (circuit, measurement basis).
         angles: per pub, float64, shape ``(num_bindings, num_slots)``.
-        executions: ordered by (pub, binding, basis); every pub has at least one.
+        executions: ordered by (pub, binding, basis, turn); every pub has at least one.
         plans: estimator: one per pub; otherwise empty.
         deferral: of a deferred layout: what it takes to compile the circuits again where they run.
+        treatment: what has been done to the executions against errors. Those that measure readout stand in for one pub
+            more, the last.
     """
 
     kind: Kind
@@ -81,6 +86,12 @@ class Program:
     executions: tuple[Execution, ...]
     plans: tuple[EstimationPlan, ...] = ()
     deferral: Deferral | None = None
+    treatment: Treatment | None = None
+
+    @property
+    def num_pubs(self) -> int:
+        """Of the client."""
+        return len(self.angles) - (self.treatment is not None and bool(self.treatment.sets))
 
     @property
     def shots(self) -> int:
@@ -88,20 +99,24 @@ class Program:
 
     def to_document(self) -> dict[str, Any]:
         """A plain structure for :func:`qpu_sdk.wire.codec.pack`."""
-        columns = [(e.pub, e.circuit, e.binding, e.basis, e.shots) for e in self.executions]
-        return {
+        width = 5 if self.treatment is None else 6
+        columns = [(e.pub, e.circuit, e.binding, e.basis, e.shots, e.turn)[:width] for e in self.executions]
+        document: dict[str, Any] = {
             "kind": self.kind,
             "circuits": [circuit.to_document() for circuit in self.circuits],
             "angles": list(self.angles),
-            "executions": np.array(columns, dtype=np.int64).reshape(-1, 5),
+            "executions": np.array(columns, dtype=np.int64).reshape(-1, width),
             "plans": [plan.to_document() for plan in self.plans],
             "deferral": None if self.deferral is None else self.deferral.to_document(),
         }
+        if self.treatment is not None:
+            document["treatment"] = self.treatment.to_document()
+        return document
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Program:
         """Inverse of :meth:`to_document`."""
-        deferral = document.get("deferral")
+        deferral, treatment = document.get("deferral"), document.get("treatment")
         return cls(
             kind=document["kind"],
             circuits=tuple(IsaCircuit.from_document(entry) for entry in document["circuits"]),
@@ -109,6 +124,7 @@ class Program:
             executions=tuple(Execution(*row) for row in document["executions"].tolist()),
             plans=tuple(EstimationPlan.from_document(entry) for entry in document["plans"]),
             deferral=None if deferral is None else Deferral.from_document(deferral),
+            treatment=None if treatment is None else Treatment.from_document(treatment),
         )
 
 

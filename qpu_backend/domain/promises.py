@@ -7,7 +7,8 @@ just before, and every job promised earlier runs in a batch of its own first::
 
 :func:`keepable` asks that once, at admission. :func:`due` asks it before each batch: as long as one more batch of
 others leaves every promise keepable, jobs run in the order of their tags; else the most urgent promise runs first. So a
-promise that was admitted is kept, whatever else arrives, while the device is neither calibrated nor closed.
+promise that was admitted is kept, whatever else arrives, while the device is neither calibrated nor closed and nothing
+of it is put in quarantine or released: what is held back is counted again only then.
 
 Earliest deadline first is optimal here (Jackson 1955); sharing only helps: who starts earlier delays nobody.
 """

@@ -31,25 +31,36 @@ class RateLimited(Exhausted):
         burst: how many of them at once.
         principal: whether it is the limit of the principal, not of its tenant as a whole.
         attempts: whether what is refused counts as well.
+        keys: whether it is API keys that are counted.
         retry_at_us: when the next one is admitted.
     """
 
     code = "rate_limited"
 
     def __init__(
-        self, *, per_minute: int, burst: int, principal: bool, retry_at_us: int, now_us: int, attempts: bool = False
+        self,
+        *,
+        per_minute: int,
+        burst: int,
+        principal: bool,
+        retry_at_us: int,
+        now_us: int,
+        attempts: bool = False,
+        keys: bool = False,
     ) -> None:
         whose = "you" if principal else "all of your tenant together"
         wait_s = max(0, retry_at_us - now_us) / 1e6
-        what = "jobs, quotes and predictions, refused ones included," if attempts else "jobs"
+        what = "submit {} jobs, quotes and predictions, refused ones included," if attempts else "submit {} jobs"
+        what = "make or rotate {} keys" if keys else what
         super().__init__(
-            f"{whose} may submit {per_minute} {what} a minute, and at most {burst} at once; "
-            f"try again in {wait_s:.3g} s, or put more circuits into one job"
+            f"{whose} may {what.format(per_minute)} a minute, and at most {burst} at once; try again in {wait_s:.3g} s"
+            + ("" if keys else ", or put more circuits into one job")
         )
         self.per_minute = per_minute
         self.burst = burst
         self.principal = principal
         self.attempts = attempts
+        self.keys = keys
         self.retry_at_us = retry_at_us
 
 
@@ -62,12 +73,14 @@ class Rate:
         burst: that may come at once, ≥ 1.
         principal: whether it is the limit of a principal, not of a tenant as a whole.
         attempts: whether it counts what is refused as well, and quotes and predictions.
+        keys: whether it counts API keys that are made or replaced, and no submissions.
     """
 
     per_minute: int
     burst: int
     principal: bool = False
     attempts: bool = False
+    keys: bool = False
 
     def __post_init__(self) -> None:
         if self.per_minute < 1 or self.burst < 1:
@@ -108,6 +121,7 @@ def admit(rate: Rate, arrival_at_us: int, now_us: int) -> int:
             burst=rate.burst,
             principal=rate.principal,
             attempts=rate.attempts,
+            keys=rate.keys,
             retry_at_us=arrival_at_us - early_us,
             now_us=now_us,
         )

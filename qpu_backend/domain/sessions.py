@@ -13,7 +13,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
-from qpu_backend.domain.errors import InvalidRequest, SessionClosed, SessionShareExceeded
+from qpu_backend.domain.errors import InvalidRequest, RequestRefused, SessionClosed, SessionShareExceeded
 from qpu_backend.domain.placement import misses
 from qpu_backend.physics.topology import mask_of
 
@@ -69,17 +69,26 @@ class Term:
     closed_at_us: int | None = None
 
     @classmethod
-    def begin(cls, policy: SessionPolicy, now_us: int, ttl_us: int | None = None) -> Term:
+    def begin(
+        cls, policy: SessionPolicy, now_us: int, ttl_us: int | None = None, max_time_us: int | None = None
+    ) -> Term:
         """Of a session that is opened now.
 
         Args:
             policy: the service's.
             now_us: wall time.
             ttl_us: what it asks for.
+            max_time_us: that it asks to last at most, from its opening.
 
         Raises:
-            InvalidRequest: a TTL of nothing, or one beyond the service's.
+            InvalidRequest: a TTL of nothing, or one beyond the service's; or it asks to last longer than any may.
         """
+        longest_us = policy.max_length_us if max_time_us is None else max_time_us
+        if not 0 < longest_us <= policy.max_length_us:
+            most_s = policy.max_length_us / _SECOND_US
+            raise InvalidRequest(
+                f"a session lasts above 0 and up to {most_s:g} s, not {longest_us / _SECOND_US:g}", field="max_time_s"
+            )
         ttl_us = policy.ttl_us if ttl_us is None else ttl_us
         if not 0 < ttl_us <= policy.max_ttl_us:
             most_s = policy.max_ttl_us / _SECOND_US
@@ -87,7 +96,7 @@ class Term:
                 f"a session lives above 0 and up to {most_s:g} s without a job or a call, not {ttl_us / _SECOND_US:g}",
                 field="ttl_s",
             )
-        ends_at_us = now_us + policy.max_length_us
+        ends_at_us = now_us + longest_us
         return cls(ttl_us, min(now_us + ttl_us, ends_at_us), ends_at_us)
 
     @property
@@ -161,21 +170,53 @@ def price_of_hold(book: PriceBook, held_cost: int, lane: str) -> int:
     return book.in_lane(Fraction(held_cost * book.per_qubit_second_micro, _SECOND_US), lane)
 
 
+class SessionCostExceeded(RequestRefused):
+    """With this job the session would cost more than it may.
+
+    Attributes:
+        limit: that it may cost, in micro-credits.
+        used: by its jobs, at their prices, and by what it held.
+        asked: the price of this one.
+    """
+
+    code = "session_cost_exceeded"
+    field = "options.session"
+
+    def __init__(self, session: str, *, limit: int, used: int, asked: int) -> None:
+        super().__init__(
+            f"session {session} may cost {limit} micro-credits: its jobs and what it held take {used}, and this job "
+            f"costs {asked}; open another"
+        )
+        self.limit = limit
+        self.used = used
+        self.asked = asked
+
+
+def require_affordable(session_id: str, limit: int | None, used: int, price_micro: int) -> None:
+    """Refuse a job that would take its session beyond what it may cost.
+
+    Raises:
+        SessionCostExceeded: it would.
+    """
+    if limit is not None and used + price_micro > limit:
+        raise SessionCostExceeded(session_id, limit=limit, used=used, asked=price_micro)
+
+
 # --- where --------------------------------------------------------------------------------------------------------
 
 
 def in_force(hold: Hold, queued: Iterable[QueuedJob], device: DeviceView) -> bool:
     """Whether a session still holds its region: the chip has all of it, and its waiting jobs can run there.
 
-    A calibration may have taken a qubit or a coupler of it, or a job on pinned qubits asks for others. The session then
-    holds nothing, until its next job is placed.
+    A calibration or a quarantine may have taken a qubit or a coupler of it, or a job on pinned qubits asks for others.
+    The session then holds nothing, until its next job is placed elsewhere.
 
     Args:
         hold: the region.
         queued: waiting jobs, of anybody.
         device: the chip, with the places of the shapes of those jobs.
     """
-    if hold.mask & ~device.usable_mask:
+    if hold.mask & ~device.usable_mask or device.quarantine.cuts(hold.mask):
         return False
     wanted = {
         (job.footprint.shape, () if job.footprint.shape else job.footprint.qubits, job.slice)

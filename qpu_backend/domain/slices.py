@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from qpu_backend.physics.snapshot import Snapshot
 
-RESERVED_NAMES: Final = frozenset({"status", "calibrations", "predict"})
+RESERVED_NAMES: Final = frozenset({"status", "calibrations", "crosstalk", "predict"})
 """What a slice cannot be called: words that stand after the name of a backend in a path."""
 
 WHOLE: Final = "*"

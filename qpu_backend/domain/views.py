@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from qpu_backend.domain.footprint import Footprint
+from qpu_backend.domain.quarantine import IN_SERVICE
 from qpu_backend.physics.topology import mask_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from qpu_backend.domain.placement import EmbeddingTable
     from qpu_backend.domain.proximity import Proximity
+    from qpu_backend.domain.quarantine import Quarantine
     from qpu_backend.physics.topology import Topology
 
 
@@ -183,6 +185,7 @@ class DeviceView:
         backfill_us: how long a batch of others may last in a booked window whose owner has nothing to run.
         longest_us: no job lasts longer alone: the quantum that jobs are cut to.
         slices: name → qubits that only its jobs may use.
+        quarantine: what was taken out of service and is not in ``usable_mask``; jobs for it wait, and fail not.
     """
 
     name: str
@@ -205,6 +208,7 @@ class DeviceView:
     backfill_us: int = 10_000_000
     longest_us: int = 0
     slices: Mapping[str, int] = field(default_factory=dict[str, int])
+    quarantine: Quarantine = IN_SERVICE
 
     def rep_delay_ns(self, footprint: Footprint) -> int:
         """Idle time before each shot of this job."""

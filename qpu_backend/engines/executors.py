@@ -87,6 +87,7 @@ class LocalExecutor(Executor):
         self._call_limit_s = call_limit_s
         self._lock = threading.Lock()
         self._closed = False
+        self._unfinished: set[Future[Any]] = set()
         self._parent = _Parent()
         self._pool = self._parent.do(self._start)
 
@@ -103,21 +104,24 @@ class LocalExecutor(Executor):
             if self._closed or _interpreter_ends():
                 raise ExecutorShutDown
             try:
-                return self._pool.submit(limited, self._call_limit_s, fn, *args, **kwargs)
+                future = self._pool.submit(limited, self._call_limit_s, fn, *args, **kwargs)
             except BrokenProcessPool:
                 self._pool.shutdown(wait=False, kill_workers=True)
                 self._pool = self._parent.do(self._start)
-                return self._pool.submit(limited, self._call_limit_s, fn, *args, **kwargs)
+                future = self._pool.submit(limited, self._call_limit_s, fn, *args, **kwargs)
+            self._unfinished.add(future)
+        future.add_done_callback(self._unfinished.discard)  # not under the lock: one that is done calls at once
+        return future
 
     def warm(self) -> None:
         """Wait until at least one worker answers."""
         self.submit(run_tasks, join_tasks([])).result()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the workers. With ``cancel_futures`` also what they are doing."""
+        """End the workers, at once if they have nothing to do. With ``cancel_futures`` also what they are doing."""
         with self._lock:
             self._closed = True
-            self._pool.shutdown(wait=wait, kill_workers=cancel_futures)
+            self._pool.shutdown(wait=wait, kill_workers=cancel_futures or not self._unfinished)
             self._parent.end()
 
     def _start(self) -> Any:

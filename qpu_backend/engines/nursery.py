@@ -155,6 +155,8 @@ class Nursery:
         self._control.close()
         if self._process is None:
             return
+        if self._max_qpy_version is None:  # it imports and has no children yet; it would notice only afterwards
+            self._process.kill()
         try:
             self._process.wait(timeout=2)
         except subprocess.TimeoutExpired:

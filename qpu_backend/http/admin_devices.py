@@ -1,12 +1,15 @@
-"""Devices, for who runs the service: opened and closed, calibrated, booked."""
+"""Devices, for who runs the service: opened and closed, calibrated, booked, parts of them in quarantine."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 
+from qpu_backend.domain.audit import by_principal
 from qpu_backend.domain.errors import InvalidRequest, NotFound
+from qpu_backend.domain.quarantine import Quarantine
 from qpu_backend.http.auth import Operate  # noqa: TC001 - FastAPI reads annotations at run time
 from qpu_backend.http.door import AtDoor  # noqa: TC001
 from qpu_backend.pipeline.bookings import BookingRefused
@@ -20,16 +23,18 @@ from qpu_sdk.wire.administration import (
     DeviceChange,
     DeviceDocument,
     DeviceList,
+    QuarantineDocument,
+    QuarantineRequest,
 )
 
 if TYPE_CHECKING:
-    from qpu_backend.domain.tenancy import TenantScope
     from qpu_backend.http.door import Door
     from qpu_backend.stores.bookings import BookingRow
     from qpu_backend.stores.devices import DeviceRow
 
 router = APIRouter(prefix="/admin/devices", tags=["administration"])
 
+CouplerName = Annotated[str, Field(pattern=r"^[0-9]{1,6}-[0-9]{1,6}$")]
 _SECOND_US = 1_000_000
 _FIELDS = {"in": "in_s", "for": "for_s"}
 
@@ -45,16 +50,51 @@ def change(door: AtDoor, scope: Operate, device: str, order: DeviceChange) -> De
     """Open or close a device for new batches."""
     _existing(door, device)
     message = order.status_msg or ("active" if order.operational else "paused by its operator")
-    door.administration.set_operational(device, operational=order.operational, status_msg=message, actor=_actor(scope))
+    door.administration.set_operational(
+        device, operational=order.operational, status_msg=message, actor=by_principal(scope.principal_id)
+    )
     door.notices.post([queue_topic(device)])
     return _document(_existing(door, device))
+
+
+@router.get("/{device}/quarantine")
+def look_at_quarantine(door: AtDoor, _scope: Operate, device: str) -> QuarantineDocument:
+    """What of the device is out of service."""
+    return _quarantine(_existing(door, device), door.quarantining.now(device))
+
+
+@router.post("/{device}/quarantine")
+def quarantine(door: AtDoor, scope: Operate, device: str, order: QuarantineRequest) -> QuarantineDocument:
+    """Take qubits and couplers out of service: they vanish from the target, and jobs that were for them wait."""
+    _existing(door, device)
+    what = Quarantine.of(order.qubits, order.couplers)
+    now = door.quarantining.quarantine(device, what, note=order.note, actor=by_principal(scope.principal_id))
+    door.notices.post([queue_topic(device)])
+    return _quarantine(_existing(door, device), now)
+
+
+@router.delete("/{device}/quarantine")
+def release(
+    door: AtDoor,
+    scope: Operate,
+    device: str,
+    qubit: Annotated[list[int] | None, Query(max_length=1000)] = None,
+    coupler: Annotated[list[CouplerName] | None, Query(max_length=1000)] = None,
+) -> QuarantineDocument:
+    """Take qubits and couplers (``coupler=4-5``) back into service; everything, where none is named."""
+    _existing(door, device)
+    pairs = (map(int, name.split("-")) for name in coupler or ())
+    what = None if qubit is None and coupler is None else Quarantine.of(qubit or (), pairs)
+    now = door.quarantining.release(device, what, actor=by_principal(scope.principal_id))
+    door.notices.post([queue_topic(device)])
+    return _quarantine(_existing(door, device), now)
 
 
 @router.post("/{device}/calibrations", status_code=201)
 def calibrate(door: AtDoor, scope: Operate, device: str) -> CalibrationAttempt:
     """Measure the device now and publish what was measured. Takes device time, also when it fails."""
     _existing(door, device)
-    row = door.calibration.calibrate(device, actor=_actor(scope)).row
+    row = door.calibration.calibrate(device, actor=by_principal(scope.principal_id)).row
     return CalibrationAttempt(
         device=device,
         device_time_us=row.device_time_us,
@@ -85,7 +125,7 @@ def book(door: AtDoor, scope: Operate, device: str, order: BookingRequest) -> Bo
             for_us=round(order.for_s * _SECOND_US),
             tenant_name=order.tenant,
             note=order.note,
-            actor=_actor(scope),
+            actor=by_principal(scope.principal_id),
         )
     except BookingRefused as error:
         raise InvalidRequest(str(error), field=_FIELDS.get(error.field, error.field)) from error
@@ -103,13 +143,9 @@ def unbook(door: AtDoor, scope: Operate, device: str, booking_id: str) -> Bookin
     if booking_id not in tenants:
         raise NotFound("booking", booking_id)
     try:
-        return _booking(door.bookings.cancel(booking_id, actor=_actor(scope)), tenants[booking_id])
+        return _booking(door.bookings.cancel(booking_id, actor=by_principal(scope.principal_id)), tenants[booking_id])
     except BookingRefused as error:
         raise InvalidRequest(str(error), field="booking_id") from error
-
-
-def _actor(scope: TenantScope) -> str:
-    return f"principal:{scope.principal_id}"
 
 
 def _existing(door: Door, name: str) -> DeviceRow:
@@ -117,6 +153,10 @@ def _existing(door: Door, name: str) -> DeviceRow:
         if row.id == name:
             return row
     raise NotFound("device", name)
+
+
+def _quarantine(row: DeviceRow, now: Quarantine) -> QuarantineDocument:
+    return QuarantineDocument(device=row.id, calibration_id=row.snapshot_id, **now.to_document())
 
 
 def _document(row: DeviceRow) -> DeviceDocument:

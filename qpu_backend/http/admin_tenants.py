@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from qpu_backend.domain.errors import InvalidRequest, NotFound
-from qpu_backend.domain.policies import LISTS, NOT_LIMITED
-from qpu_backend.domain.quota import Resource, Window, require_limit
+from qpu_backend.domain.audit import by_principal
+from qpu_backend.domain.errors import NotFound
 from qpu_backend.domain.tenancy import Role
 from qpu_backend.http.auth import Administer  # noqa: TC001 - FastAPI reads annotations at run time
-from qpu_backend.http.documents import micros, wall
+from qpu_backend.http.documents import wall
 from qpu_backend.http.door import AtDoor  # noqa: TC001
-from qpu_backend.http.principals import policy_document, quota_document
+from qpu_backend.http.keys import expiry
+from qpu_backend.http.limits import limits_of, policy_document, quota_document
 from qpu_backend.stores.errors import MissingRow
 from qpu_sdk.wire.administration import (
     TenantChange,
@@ -26,7 +26,6 @@ from qpu_sdk.wire.administration import (
 )
 
 if TYPE_CHECKING:
-    from qpu_backend.domain.tenancy import TenantScope
     from qpu_backend.http.door import Door
     from qpu_backend.stores.access import TenantRow
 
@@ -37,7 +36,7 @@ router = APIRouter(prefix="/admin/tenants", tags=["administration"])
 def create(door: AtDoor, scope: Administer, order: TenantRequest, response: Response) -> TenantDocument:
     """A new tenant, without principals; its first key: ``POST …/keys``."""
     row = door.administration.create_tenant(
-        order.name, weight=order.weight, max_queued_jobs=order.max_queued_jobs, actor=_actor(scope)
+        order.name, weight=order.weight, max_queued_jobs=order.max_queued_jobs, actor=by_principal(scope.principal_id)
     )
     response.headers["Location"] = f"/v1/admin/tenants/{row.name}"
     return _document(row)
@@ -63,24 +62,15 @@ def look(door: AtDoor, _scope: Administer, tenant: str) -> TenantDetails:
 
 @router.patch("/{tenant}")
 def change(door: AtDoor, scope: Administer, tenant: str, order: TenantChange) -> TenantDetails:
-    """Another weight, locked out or let in again, other limits. Everything is checked before anything is changed."""
+    """Another weight, locked out or let in again, other limits: all of it is changed, at once, or nothing."""
     _existing(door, tenant)
-    policy = {} if order.policy is None else order.policy.model_dump(exclude_unset=True)
-    values = {name: tuple(value) if name in LISTS and value is not None else value for name, value in policy.items()}
-    for quota in order.quotas:
-        require_limit(quota.amount or 0, quota.burst)
-    for name, value in values.items():
-        NOT_LIMITED.with_field(name, value)
-    office, actor = door.administration, _actor(scope)
-    if order.weight is not None:
-        office.set_weight(tenant, order.weight, actor=actor)
-    for quota in order.quotas:
-        resource, window = Resource(quota.resource), Window(quota.window)
-        office.set_limit(tenant, resource, window, quota.amount, burst=quota.burst, actor=actor)
-    for name, value in values.items():
-        office.set_policy(tenant, name, value, actor=actor)
-    if order.disabled is not None:
-        office.set_tenant_disabled(tenant, disabled=order.disabled, actor=actor)
+    door.administration.change_tenant(
+        tenant,
+        weight=order.weight,
+        disabled=order.disabled,
+        limits=limits_of(order),
+        actor=by_principal(scope.principal_id),
+    )
     return _details(door, tenant)
 
 
@@ -88,22 +78,16 @@ def change(door: AtDoor, scope: Administer, tenant: str, order: TenantChange) ->
 def create_key(door: AtDoor, scope: Administer, tenant: str, order: TenantKeyRequest) -> TenantKey:
     """A new key for a tenant's principal, shown this once."""
     _existing(door, tenant)
-    expires_at_us = None if order.expires_at is None else micros(order.expires_at, "expires_at")
-    if expires_at_us is not None and expires_at_us <= door.clock.now_us():
-        raise InvalidRequest("a key that has expired already opens nothing; name a later time", field="expires_at")
     key, owner = door.administration.create_key_of(
         tenant,
         principal=order.principal,
         role=None if order.role is None else Role(order.role),
-        expires_at_us=expires_at_us,
+        expires_at_us=expiry(door, order.expires_at),
         label=order.label,
-        actor=_actor(scope),
+        actor=by_principal(scope.principal_id),
+        author=scope,
     )
     return TenantKey(tenant=tenant, principal=owner.name, role=owner.role.value, key=key)
-
-
-def _actor(scope: TenantScope) -> str:
-    return f"principal:{scope.principal_id}"
 
 
 def _existing(door: Door, name: str) -> TenantRow:

@@ -13,6 +13,7 @@ from qpu_backend.http import (
     admin_devices,
     admin_tenants,
     audit,
+    crosstalk,
     devices,
     events,
     health,
@@ -42,6 +43,32 @@ if TYPE_CHECKING:
     from qpu_backend.http.door import Door
 
 PREFIX = "/v1"
+_VERSIONED: Final = (
+    devices.router,
+    crosstalk.router,
+    predictions.router,
+    quotes.router,
+    jobs.router,
+    results.router,
+    replays.router,
+    sessions.router,
+    events.router,
+    usage.router,
+    prices.router,
+    operations.router,
+    audit.router,
+    invoices.router,
+    invoices.administration,
+    reconciliation.router,
+    me.router,
+    principals.router,
+    keys.router,
+    admin_tenants.router,
+    admin_devices.router,
+    health.versioned,
+)
+ROUTERS: Final = (("", health.router), *((PREFIX, router) for router in _VERSIONED))
+"""Every route, below its prefix; of two that match a path the first answers."""
 
 _SMALL_BODY: Final = 64 * 1024
 """Bytes of a body without circuits. FastAPI reads and parses such a body before it asks who sent it."""
@@ -64,27 +91,8 @@ def create_app(door: Door) -> FastAPI:
         responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
     )
     app.state.door = door
-    app.include_router(health.router)
-    for part in (
-        devices,
-        predictions,
-        quotes,
-        jobs,
-        results,
-        replays,
-        sessions,
-        events,
-        usage,
-        prices,
-        operations,
-        audit,
-    ):
-        app.include_router(part.router, prefix=PREFIX)
-    for router in (invoices.router, invoices.administration, reconciliation.router):
-        app.include_router(router, prefix=PREFIX)
-    for part in (me, principals, keys, admin_tenants, admin_devices):
-        app.include_router(part.router, prefix=PREFIX)
-    app.include_router(health.versioned, prefix=PREFIX)
+    for prefix, router in ROUTERS:
+        app.include_router(router, prefix=prefix)
     install(app)
     app.add_middleware(RequestGate, max_body_bytes=door.limits.max_body_bytes)
     _publish_schemas(app)

@@ -13,13 +13,14 @@ from starlette.concurrency import run_in_threadpool
 from qpu_backend.domain.keys import KEY_LENGTH, PREFIX, is_well_formed, key_hmac
 from qpu_backend.domain.logins import LoginRefused, login_of
 from qpu_backend.domain.tenancy import Permission, PrincipalId, Role, TenantId, TenantScope
+from qpu_backend.http.lookups import Lookups
 from qpu_backend.http.problems import ProblemError
 from qpu_backend.stores import access
 from qpu_backend.stores.errors import DatabaseTrouble
 from qpu_backend.telemetry.logs import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from jwt import PyJWK
 
@@ -64,6 +65,7 @@ class Authenticator:
         self._refusals = refusals
         self._tokens = (issuer, logins) if issuer is not None and logins is not None else None
         self._lock = threading.Lock()
+        self._lookups = Lookups(self._look_up)
         self._remembered: dict[str, tuple[float, TenantScope]] = {}
         self._log = logger("http")
 
@@ -80,7 +82,7 @@ class Authenticator:
         if scope is not None:
             return scope
         if self._tokens is None or credentials.startswith(PREFIX):
-            return await run_in_threadpool(self.scope_of, credentials)
+            return await self._lookups.ask(credentials)
         issuer, logins = self._tokens
         try:
             key = await issuer.key_of(credentials)
@@ -125,19 +127,32 @@ class Authenticator:
         Raises:
             ProblemError: ``unauthenticated``; the sentence does not say whether the key ever existed.
         """
-        row = None
+        (scope,) = self._look_up([key])
+        if isinstance(scope, Exception):
+            raise scope
+        return scope
+
+    def _look_up(self, keys: Sequence[str]) -> list[TenantScope | Exception]:
+        """The scope of each of some keys, or why it has none."""
         since = time.monotonic()
-        stored = key_hmac(key, self._pepper)
-        if len(key) == KEY_LENGTH and is_well_formed(key):
-            with self._database.read() as connection:
-                row = access.find_key(connection, stored)
+        stored = {key: key_hmac(key, self._pepper) for key in keys if len(key) == KEY_LENGTH and is_well_formed(key)}
+        owners: dict[str, access.KeyOwner] = {}
+        if stored:
+            with self._database.look() as connection:
+                owners = access.find_keys(connection, stored.values())
         now_us = self._clock.now_us()
+        return [self._scope_of_key(stored.get(key, ""), owners, since, now_us) for key in keys]
+
+    def _scope_of_key(
+        self, stored: str, owners: Mapping[str, access.KeyOwner], since: float, now_us: int
+    ) -> TenantScope | Exception:
+        row = owners.get(stored)
         if row is None or not row.valid(now_us):
             self._refuse(_why_refused(row), row)
         if row is None or row.revoked_at_us is not None or row.disabled:
-            raise ProblemError("unauthenticated", "this API key is not valid; make one with `qpu key create`")
+            return ProblemError("unauthenticated", "this API key is not valid; make one with `qpu key create`")
         if row.expires_at_us is not None and row.expires_at_us <= now_us:
-            raise ProblemError("unauthenticated", "this API key has expired; ask for a new one")
+            return ProblemError("unauthenticated", "this API key has expired; ask for a new one")
         scope = TenantScope(TenantId(row.tenant_id), PrincipalId(row.principal_id), Role(row.role))
         self._remember(stored, since, scope)
         return scope

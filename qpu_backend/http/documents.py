@@ -16,7 +16,7 @@ from qpu_sdk.wire.models import (
     ProgramKind,
     WaitReason,
 )
-from qpu_sdk.wire.results import PointsOfPub, Register, ShotsOfPub, decode_result
+from qpu_sdk.wire.results import ExpectationsOfPub, PointsOfPub, QuasiOfBinding, Register, ShotsOfPub, decode_result
 from qpu_sdk.wire.usage import MeteringRecord
 
 if TYPE_CHECKING:
@@ -136,17 +136,36 @@ def result_as_json(body: bytes) -> dict[str, Any]:
     pubs: list[dict[str, Any]] = []
     for pub in result.pubs:
         if isinstance(pub, ShotsOfPub):
-            pubs.append({"counts": [_hex_counts(bits) for bits in pub.bits], "registers": _registers(pub.registers)})
+            counts = [_hex_counts(bits) for bits in pub.bits]
+            quasi = [_hex_quasi(one) for one in pub.quasi]
+            shots = {"counts": counts, "registers": _registers(pub.registers)}
+            pubs.append(shots | {"quasi": quasi} if quasi else shots)
         elif isinstance(pub, PointsOfPub):
             points = np.stack([pub.points.real, pub.points.imag], axis=-1).tolist()
             pubs.append({"points": points, "shots": pub.shots, "registers": _registers(pub.registers)})
         else:
-            pubs.append({"evs": pub.evs.tolist(), "stds": pub.stds.tolist(), "shots": pub.shots})
+            pubs.append({"evs": pub.evs.tolist(), "stds": pub.stds.tolist(), "shots": pub.shots} | _mitigated(pub))
     return {"job_id": result.job_id, "program": result.program, "pubs": pubs, "metadata": result.metadata}
 
 
 def _registers(registers: tuple[Register, ...]) -> list[dict[str, Any]]:
     return [{"name": register.name, "clbits": list(register.clbits)} for register in registers]
+
+
+def _hex_quasi(found: QuasiOfBinding) -> dict[str, Any]:
+    names = [hex(int.from_bytes(string.tobytes(), "little")) for string in found.strings]
+    return {"values": dict(zip(names, found.values.tolist(), strict=True)), "overhead": found.overhead}
+
+
+def _mitigated(pub: ExpectationsOfPub) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    if pub.overheads is not None:
+        told["overheads"] = pub.overheads.tolist()
+    if pub.evs_noise_factors is not None and pub.stds_noise_factors is not None:
+        told["evs_noise_factors"] = pub.evs_noise_factors.tolist()
+        told["stds_noise_factors"] = pub.stds_noise_factors.tolist()
+        told["extrapolators"] = list(pub.extrapolators)
+    return told
 
 
 def _hex_counts(bits: np.ndarray[Any, np.dtype[np.uint8]]) -> dict[str, int]:

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from qpu_backend.pipeline.clocks import WallClock
     from qpu_backend.pipeline.fleet import Fleet
     from qpu_backend.pipeline.invoicing import Invoicing
+    from qpu_backend.pipeline.keys import Keys
     from qpu_backend.pipeline.notices import NoticeBoard
     from qpu_backend.pipeline.predicting import Predictor
     from qpu_backend.pipeline.price_books import PriceBooks
     from qpu_backend.pipeline.principals import Principals
+    from qpu_backend.pipeline.quarantining import Quarantining
     from qpu_backend.pipeline.quoting import Quoting
     from qpu_backend.pipeline.reconciling import Reconciling
     from qpu_backend.pipeline.replays import Replays
@@ -56,7 +58,9 @@ class Door:
     administration: Administration
     calibration: Calibration
     bookings: Bookings
+    quarantining: Quarantining
     principals: Principals
+    keys: Keys
     system: SystemScope
     heartbeat_s: float = 15.0
     """Silence on an event stream is broken after so long, so that proxies and clients know it lives."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from qpu_backend.domain.audit import by_principal
 from qpu_backend.domain.invoices import LineKind, Month
 from qpu_backend.http.auth import KeepBooks, ReadInvoices  # noqa: TC001 - FastAPI reads annotations at run time
 from qpu_backend.http.documents import wall, wall_or_none
@@ -123,7 +124,7 @@ def issue(
     door: AtDoor, scope: KeepBooks, month: str, tenant: Annotated[str | None, Query(max_length=64)] = None
 ) -> IssueReport:
     """Issue a month that is over, for every tenant of which anything was recorded, or for one. Again is the same."""
-    done = door.invoicing.issue(Month.parse(month), actor=f"principal:{scope.principal_id}", tenant=tenant)
+    done = door.invoicing.issue(Month.parse(month), actor=by_principal(scope.principal_id), tenant=tenant)
     return IssueReport(month=str(done.month), issued=done.new, issued_before=done.before, total_micro=done.total_micro)
 
 

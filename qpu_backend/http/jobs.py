@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime  # noqa: TC003 - FastAPI reads annotations at run time
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from qpu_backend.domain.errors import NotFound
 from qpu_backend.domain.jobs import JobState as DomainState
 from qpu_backend.http.auth import CancelJobs, ReadJobs, SubmitJobs  # noqa: TC001 - FastAPI reads annotations at run time
-from qpu_backend.http.documents import job_document, metering_record
+from qpu_backend.http.documents import job_document, metering_record, micros
 from qpu_backend.http.door import AtDoor  # noqa: TC001
 from qpu_backend.http.paths import JobId  # noqa: TC001
 from qpu_backend.http.problems import code_of, request_id, validation_problem
@@ -23,6 +24,7 @@ from qpu_sdk.wire.models import (
     JobPage,
     JobRequest,
     JobState,
+    ProgramKind,
     SmallText,
 )
 from qpu_sdk.wire.usage import MeteringRecord  # noqa: TC001
@@ -81,16 +83,33 @@ def submit(
 def list_jobs(
     door: AtDoor,
     scope: ReadJobs,
-    state: JobState | None = None,
+    state: Annotated[list[JobState], Query(max_length=5)] = [],  # noqa: B006 - FastAPI copies it
     backend: SmallText | None = None,
-    tag: SmallText | None = None,
+    tag: Annotated[list[SmallText], Query(max_length=16)] = [],  # noqa: B006
+    session: SmallText | None = None,
+    program: ProgramKind | None = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
     cursor: Annotated[str | None, Query(max_length=256)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> JobPage:
-    """The tenant's jobs, newest first."""
-    filters = JobFilter(state=None if state is None else DomainState(state), backend=backend, tag=tag)
+    """The tenant's jobs, newest first: in one of several states, with all of several tags, of a span of wall time.
+
+    A backend that there is not is said to be unknown, unless there are jobs on it from when there was.
+    """
+    filters = JobFilter(
+        states=tuple(DomainState(each) for each in state),
+        backend=backend,
+        tags=tuple(dict.fromkeys(tag)),
+        created_from_us=None if created_after is None else micros(created_after, "created_after"),
+        created_until_us=None if created_before is None else micros(created_before, "created_before"),
+        session=session,
+        program=program,
+    )
     with door.database.read() as connection:
         page = jobs.list_jobs(connection, scope, filters, cursor=cursor, limit=limit)
+        if backend is not None and not page.jobs:
+            door.fleet.backend(connection, backend, scope)
         placed = [batches.placement_of_job(connection, scope, row.id) for row in page.jobs]
     documents = [
         job_document(row, snapshot_id=None if one is None else one.snapshot_id)

@@ -10,9 +10,9 @@ from qpu_backend.domain.tenancy import PERMISSIONS
 from qpu_backend.http.auth import Anybody  # noqa: TC001 - FastAPI reads annotations at run time
 from qpu_backend.http.door import AtDoor  # noqa: TC001
 from qpu_backend.http.keys import key_document
-from qpu_backend.http.principals import policy_document
+from qpu_backend.http.limits import policy_document
 from qpu_backend.http.usage import quota_documents
-from qpu_backend.pipeline.principals import own_keeper
+from qpu_backend.pipeline.keepers import own_keeper
 from qpu_backend.stores import policies, quota
 from qpu_sdk.wire.principals import KeyPage, Me
 
@@ -47,5 +47,5 @@ def own_keys(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> KeyPage:
     """The principal's own keys, newest first, those that have ended too."""
-    rows, following = door.principals.keys(own_keeper(scope), scope.principal_id, cursor=cursor, limit=limit)
+    rows, following = door.keys.page(own_keeper(scope), scope.principal_id, cursor=cursor, limit=limit)
     return KeyPage(keys=[key_document(row) for row in rows], next_cursor=following)

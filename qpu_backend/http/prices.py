@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
+from qpu_backend.domain.audit import by_principal
 from qpu_backend.domain.pricing import PriceBook
 from qpu_backend.http.auth import KeepBooks, ReadUsage  # noqa: TC001 - FastAPI reads annotations at run time
 from qpu_backend.http.documents import micros, wall
@@ -35,7 +36,7 @@ def publish(door: AtDoor, scope: KeepBooks, order: PriceBookRequest) -> PriceBoo
     dated = door.price_books.publish(
         PriceBook.from_rates(order.name, rates),
         valid_from_us=micros(order.valid_from, "valid_from"),
-        actor=f"principal:{scope.principal_id}",
+        actor=by_principal(scope.principal_id),
     )
     return _document(dated)
 

@@ -17,7 +17,15 @@ from qpu_backend.domain.errors import DomainError
 from qpu_backend.engines.invalid_circuit import DecodingUnavailable, InvalidCircuit
 from qpu_backend.physics.errors import NotCalibrated, PhysicsError
 from qpu_backend.physics.errors import TooLarge as BeyondSimulation
-from qpu_backend.stores.errors import DatabaseBusy, DatabaseFull, DatabaseGone, InvalidCursor, NameTaken, StoreError
+from qpu_backend.stores.errors import (
+    DatabaseBusy,
+    DatabaseFull,
+    DatabaseGone,
+    IdempotencyKeyTaken,
+    InvalidCursor,
+    NameTaken,
+    StoreError,
+)
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.models import REQUEST_ID_HEADER, Problem
 
@@ -48,6 +56,7 @@ STATUS: Final[dict[str, tuple[int, str]]] = {
     "name_taken": (409, "There is one of that name already"),
     "lock_out": (409, "Nobody would be left to manage the tenant"),
     "key_ended": (409, "The key is revoked or has expired"),
+    "key_replaced": (409, "The key was rotated already"),
     "not_found": (404, "There is no such thing"),
     "unknown_backend": (404, "There is no such backend"),
     "method_not_allowed": (405, "The route does not take this method"),
@@ -67,6 +76,7 @@ STATUS: Final[dict[str, tuple[int, str]]] = {
     "quota_exceeded": (429, "The quota is used up"),
     "rate_limited": (429, "Submissions come too fast"),
     "promise_refused": (409, "The start that the lane promises could not be kept"),
+    "session_cost_exceeded": (422, "The session may not cost more"),
     "session_share_exceeded": (429, "The sessions hold as much as they may"),
     "queue_full": (503, "The queue is full"),
     "unavailable": (503, "The service cannot do this now"),
@@ -80,6 +90,7 @@ _TOLD_AS: Final[dict[type[Exception], str]] = {
     DatabaseBusy: "unavailable",
     DatabaseFull: "unavailable",
     DatabaseGone: "unavailable",
+    IdempotencyKeyTaken: "unavailable",  # and its job is not there: the same again finds it, or makes it
     NotCalibrated: "not_isa",
     BeyondSimulation: "circuit_too_large",
 }

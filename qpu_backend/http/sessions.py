@@ -12,7 +12,7 @@ from qpu_backend.http.documents import wall, wall_or_none
 from qpu_backend.http.door import AtDoor  # noqa: TC001
 from qpu_backend.http.paths import SessionId  # noqa: TC001
 from qpu_backend.stores import sessions
-from qpu_sdk.wire.sessions import SessionDocument, SessionPage, SessionRequest, SessionState
+from qpu_sdk.wire.sessions import SessionDocument, SessionKind, SessionPage, SessionRequest, SessionState
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -106,4 +106,8 @@ def _document(door: Door, connection: Connection, row: SessionRow, unfinished: i
         held_us_qubits=row.held_cost,
         price_book=row.price_book,
         price_micro=door.sessions.price_so_far(connection, row),
+        kind=SessionKind(row.kind),
+        on_failure="cancel_rest" if row.on_failure == "cancel_rest" else "continue",
+        max_cost_micro=row.max_cost_micro,
+        spent_micro=row.spent_micro,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime  # noqa: TC003 - FastAPI reads annotations at run time
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,8 +14,8 @@ from qpu_backend.http.auth import ReadUsage  # noqa: TC001 - FastAPI reads annot
 from qpu_backend.http.documents import micros, wall
 from qpu_backend.http.door import AtDoor  # noqa: TC001
 from qpu_backend.http.problems import ProblemError
-from qpu_backend.stores import access, money, principal_usage, principals, quota, sessions
-from qpu_sdk.wire.usage import PrincipalUsage, QuotaUsage, UsageReport
+from qpu_backend.stores import access, money, principal_usage, principals, quota, sessions, tag_usage
+from qpu_sdk.wire.usage import PrincipalUsage, QuotaUsage, TagUsage, UsageReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,15 +35,16 @@ def usage(
     door: AtDoor,
     scope: ReadUsage,
     since: Annotated[datetime | None, Query()] = None,
-    by: Annotated[Literal["principal"] | None, Query()] = None,
-    cursor: Annotated[str | None, Query(max_length=256)] = None,
+    by: Annotated[Literal["principal", "tag"] | None, Query()] = None,
+    cursor: Annotated[str | None, Query(max_length=1024)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 100,
 ) -> UsageReport:
     """Totals since ``since`` (by default the last 30 days) and the quotas of the current windows.
 
-    With ``by=principal`` also what each principal used, for who manages them or reads invoices.
+    With ``by=principal`` also what each principal used, for who manages them or reads invoices; with ``by=tag`` what
+    the jobs of each tag did: one with two tags counts under both, one without under ``null``.
     """
-    if by is not None and not (scope.may(Permission.MANAGE_PRINCIPALS) or scope.may(Permission.READ_INVOICES)):
+    if by == "principal" and not (scope.may(Permission.MANAGE_PRINCIPALS) or scope.may(Permission.READ_INVOICES)):
         raise ProblemError("forbidden", f"the role {scope.role} may not read the usage of others")
     now_us = door.clock.now_us()
     since_us = now_us - 30 * _DAY_US if since is None else micros(since, "since")
@@ -52,7 +54,8 @@ def usage(
         balance = money.balance(connection, scope)
         lines = quota.read_lines(connection, scope, now_us)
         tenant = access.read_tenant(connection, scope)
-        shares = None if by is None else _shares(connection, scope, since_us, cursor, limit)
+        shares = _shares(connection, scope, since_us, cursor, limit) if by == "principal" else None
+        tags = _by_tag(connection, scope, since_us, cursor, limit) if by == "tag" else None
     return UsageReport(
         tenant=tenant.name,
         since=wall(since_us),
@@ -66,7 +69,8 @@ def usage(
         balance_micro=balance,
         quotas=quota_documents(lines, now_us),
         principals=None if shares is None else shares[0],
-        next_cursor=None if shares is None else shares[1],
+        tags=None if tags is None else tags[0],
+        next_cursor=None if (page := shares or tags) is None else page[1],
     )
 
 
@@ -107,3 +111,10 @@ def _shares(
         for row in rows
     ]
     return documents, following
+
+
+def _by_tag(
+    connection: Connection, scope: TenantScope, since_us: int, cursor: str | None, limit: int
+) -> tuple[list[TagUsage], str | None]:
+    rows, following = tag_usage.usage_by_tag(connection, scope, since_us=since_us, cursor=cursor, limit=limit)
+    return [TagUsage(tag=tag, **asdict(used)) for tag, used in rows], following

@@ -38,6 +38,11 @@ class Timing:
     rep_delay_range_us: tuple[float, float]
     overhead_s: float
 
+    @property
+    def pulse_step_ns(self) -> float:
+        """A gate starts at a multiple of it."""
+        return self.pulse_alignment * self.dt_ns
+
 
 @dataclass(frozen=True, slots=True)
 class ConditionalErrors:

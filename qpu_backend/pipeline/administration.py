@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from qpu_backend.domain.audit import SERVICE
 from qpu_backend.domain.keys import key_hmac, make_key
 from qpu_backend.domain.policies import NOT_LIMITED
-from qpu_backend.domain.quota import require_limit
 from qpu_backend.domain.tenancy import Role
-from qpu_backend.stores import access, audit, devices, keys, policies, principals, quota
+from qpu_backend.pipeline.limiting import NO_LIMITS, NewLimits, NewQuota, put_limits
+from qpu_backend.stores import access, audit, devices, policies, principals, quota, rates
 from qpu_backend.stores.errors import NameTaken
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from qpu_backend.domain.policies import Policy
     from qpu_backend.domain.quota import Line, Resource, Window
-    from qpu_backend.domain.tenancy import SystemScope
+    from qpu_backend.domain.rates import Rate
+    from qpu_backend.domain.tenancy import SystemScope, TenantScope
     from qpu_backend.pipeline.clocks import WallClock
     from qpu_backend.stores.database import Database
 
@@ -32,7 +33,10 @@ class Administration:
     Every method that changes something takes the ``actor`` who asked for it, and leaves a row in the audit log.
     """
 
-    def __init__(self, database: Database, scope: SystemScope, pepper: bytes, clock: WallClock) -> None:
+    def __init__(
+        self, database: Database, scope: SystemScope, pepper: bytes, clock: WallClock, *, key_rate: Rate | None = None
+    ) -> None:
+        self._key_rate = key_rate
         self._database = database
         self._scope = scope
         self._pepper = pepper
@@ -92,28 +96,51 @@ class Administration:
         """
         return self._tenant(name)
 
-    def set_weight(self, name: str, weight: int, *, actor: str = SERVICE) -> None:
-        """Change a tenant's share of contended devices, for jobs admitted from now on.
+    def change_tenant(
+        self,
+        name: str,
+        *,
+        weight: int | None = None,
+        disabled: bool | None = None,
+        limits: NewLimits = NO_LIMITS,
+        actor: str = SERVICE,
+    ) -> access.TenantRow:
+        """Change a tenant's share, lock it out, let it in again, limit it; all of that or nothing, at once.
+
+        Args:
+            name: of the tenant.
+            weight: its share of contended devices, for jobs admitted from now on.
+            disabled: whether it is locked out, within a second; its jobs and keys stay.
+            limits: its own, as a whole.
+            actor: who asks for it.
+
+        Returns:
+            The tenant as it is now.
 
         Raises:
+            InvalidRequest: a number that is no limit.
             MissingRow: there is no such tenant.
         """
-        tenant = self._tenant(name)
+        limits.check()
         with self._database.write() as connection:
-            access.set_weight(connection, self._scope, tenant.id, weight)
-            facts = {"before": tenant.weight, "weight": weight}
-            self._note(connection, actor, "tenant.weighed", tenant.id, tenant.id, facts)
+            tenant = self._found(connection, name)
+            if weight is not None:
+                access.set_weight(connection, self._scope, tenant.id, weight)
+                facts = {"before": tenant.weight, "weight": weight}
+                self._note(connection, actor, "tenant.weighed", tenant.id, tenant.id, facts)
+            put_limits(
+                connection, self._scope, tenant.id, limits, principal_id="", actor=actor, now_us=self._clock.now_us()
+            )
+            if disabled is not None and disabled != tenant.disabled:
+                access.set_disabled(connection, self._scope, tenant.id, disabled=disabled)
+                action = "tenant.disabled" if disabled else "tenant.enabled"
+                self._note(connection, actor, action, tenant.id, tenant.id, {})
+            return self._found(connection, name)
 
     def set_tenant_disabled(self, name: str, *, disabled: bool, actor: str = SERVICE) -> bool:
         """Lock a tenant out within a second, or let it in again; its jobs and keys stay. Whether that is a change."""
-        tenant = self._tenant(name)
-        if tenant.disabled == disabled:
-            return False
-        with self._database.write() as connection:
-            access.set_disabled(connection, self._scope, tenant.id, disabled=disabled)
-            action = "tenant.disabled" if disabled else "tenant.enabled"
-            self._note(connection, actor, action, tenant.id, tenant.id, {})
-        return True
+        was = self._tenant(name).disabled
+        return self.change_tenant(name, disabled=disabled, actor=actor).disabled != was
 
     def set_limit(
         self,
@@ -141,23 +168,8 @@ class Administration:
             InvalidRequest: a number that is no limit.
             MissingRow: there is no such tenant or principal.
         """
-        require_limit(amount or 0, burst)
-        tenant = self._tenant(name)
-        with self._database.write() as connection:
-            principal_id = self._principal_id(connection, tenant, principal)
-            quota.set_limit(
-                connection,
-                self._scope,
-                tenant_id=tenant.id,
-                resource=resource,
-                window=window,
-                amount=amount,
-                principal_id=principal_id,
-                burst=burst,
-            )
-            facts = {"resource": resource, "window": window, "amount": amount, "burst": burst}
-            action = "quota.lifted" if amount is None else "quota.set"
-            self._note(connection, actor, action, principal_id or tenant.id, tenant.id, facts)
+        limits = NewLimits((NewQuota(resource, window, amount, burst),))
+        self._put_limits(name, principal, limits, actor)
 
     def limits(self, name: str) -> list[tuple[str | None, Line]]:
         """A tenant's quotas and those of its principals as they stand now, each with the principal's name.
@@ -197,23 +209,8 @@ class Administration:
             InvalidRequest: there is no such field, or it is no value for it.
             MissingRow: there is no such tenant or principal.
         """
-        asked = NOT_LIMITED.with_field(field, value)
-        tenant = self._tenant(name)
-        with self._database.write() as connection:
-            principal_id = self._principal_id(connection, tenant, principal)
-            if field == "max_queued_jobs" and not principal_id:  # stands in the tenant's own row
-                length = access.DEFAULT_MAX_QUEUED_JOBS if asked.max_queued_jobs is None else asked.max_queued_jobs
-                access.set_max_queued_jobs(connection, self._scope, tenant.id, length)
-                before = policies.read_policies(connection, self._scope, tenant.id).get("", NOT_LIMITED)
-                changed = replace(before, max_queued_jobs=length)
-            else:
-                before = policies.lock_policy(connection, self._scope, tenant.id, principal_id)
-                changed = before.with_field(field, value)
-                policies.write_policy(connection, self._scope, tenant.id, changed, principal_id)
-            action = "policy.cleared" if value is None else "policy.set"
-            facts = {"field": field, "value": value}
-            self._note(connection, actor, action, principal_id or tenant.id, tenant.id, facts)
-        return changed
+        changed = self._put_limits(name, principal, NewLimits(policy={field: value}), actor)
+        return NOT_LIMITED if changed is None else changed
 
     def policies(self, name: str) -> dict[str | None, Policy]:
         """What limits a tenant, and those of its principals that have a policy of their own, by name.
@@ -255,6 +252,7 @@ class Administration:
         expires_at_us: int | None = None,
         label: str = "",
         actor: str = SERVICE,
+        author: TenantScope | None = None,
     ) -> tuple[str, access.PrincipalRow]:
         """A new API key, shown this once, and whose it is; the principal is made if the tenant has none of that name.
 
@@ -265,9 +263,11 @@ class Administration:
             expires_at_us: wall time; ``None``: it does not expire.
             label: what it is for.
             actor: who asks for it.
+            author: who makes it, where that is a principal: it makes no more of them than its rate allows.
 
         Raises:
             MissingRow: there is no such tenant.
+            RateLimited: its author makes keys faster than it may.
             NameTaken: the principal of that name has another role.
             TooLarge: the tenant has as many principals as it may.
         """
@@ -285,6 +285,8 @@ class Administration:
                 self._note(connection, actor, "principal.created", owner.id, tenant.id, facts)
             elif role not in {None, owner.role}:
                 raise NameTaken(f"principal of the role {owner.role}, called", principal)
+            if author is not None and self._key_rate is not None:
+                rates.count_key(connection, author, self._key_rate, now_us)
             made = access.insert_key(
                 connection,
                 self._scope,
@@ -306,15 +308,6 @@ class Administration:
             names = {owner.id: owner.name for owner in access.list_principals(connection, self._scope, tenant.id)}
             return [(key, names[key.principal_id]) for key in access.list_keys(connection, self._scope, tenant.id)]
 
-    def revoke_key(self, key_id: str, *, actor: str = SERVICE) -> bool:
-        """Close the door for a key, within a second. Whether this call did it."""
-        with self._database.write() as connection:
-            done = access.revoke_key(connection, self._scope, key_id, self._clock.now_us())
-            if done:
-                tenant_id = keys.find_tenant_of_key(connection, self._scope, key_id)
-                self._note(connection, actor, "key.revoked", key_id, tenant_id, {})
-        return done
-
     def devices(self) -> list[devices.DeviceRow]:
         """Every device, by name."""
         with self._database.read() as connection:
@@ -326,6 +319,20 @@ class Administration:
             devices.set_status(connection, self._scope, device_id, operational=operational, status_msg=status_msg)
             action = "device.resumed" if operational else "device.paused"
             self._note(connection, actor, action, device_id, None, {"status": status_msg})
+
+    def _put_limits(self, name: str, principal: str | None, limits: NewLimits, actor: str) -> Policy | None:
+        limits.check()
+        with self._database.write() as connection:
+            tenant = self._found(connection, name)
+            return put_limits(
+                connection,
+                self._scope,
+                tenant.id,
+                limits,
+                principal_id=self._principal_id(connection, tenant, principal),
+                actor=actor,
+                now_us=self._clock.now_us(),
+            )
 
     def _note(
         self,
@@ -363,7 +370,10 @@ class Administration:
 
     def _tenant(self, name: str) -> access.TenantRow:
         with self._database.read() as connection:
-            tenant = access.find_tenant(connection, self._scope, name)
+            return self._found(connection, name)
+
+    def _found(self, connection: Connection, name: str) -> access.TenantRow:
+        tenant = access.find_tenant(connection, self._scope, name)
         if tenant is None:
             raise access.MissingRow("tenant", name)
         return tenant

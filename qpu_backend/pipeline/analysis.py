@@ -18,11 +18,14 @@ from qpu_backend.domain import isa, programs
 from qpu_backend.domain.deferral import Deferral
 from qpu_backend.domain.errors import CircuitTooLarge, InvalidRequest, TooLarge
 from qpu_backend.domain.observables import PauliTerm
+from qpu_backend.domain.treatments import treat
 from qpu_backend.engines.decoded import Compilation, DecodingRequest, PubBinding
+from qpu_backend.pipeline.asked import mitigation_of, seeded
 from qpu_backend.pipeline.recent import Recent
 from qpu_backend.stores.blobs import Blob, encode_blob
 from qpu_sdk.wire.codec import pack
 from qpu_sdk.wire.models import ProgramKind
+from qpu_sdk.wire.results import BYTES_OF_A_QUASI_PROBABILITY
 
 if TYPE_CHECKING:
     from qpu_backend.domain.programs import Program
@@ -112,6 +115,8 @@ class Analyst:
 
     def _analyse(self, order: JobRequest, backend: Backend) -> Analysis:
         self._check_pubs(order)
+        mitigation = mitigation_of(order)
+        max_shots = min(self._limits.max_shots, backend.model.max_shots)
         request = DecodingRequest(
             codec=order.circuits.codec,
             data=order.circuits.data,
@@ -131,16 +136,19 @@ class Analyst:
             usable_qubits=backend.isa.usable_qubits,
             default_shots=DEFAULT_SHOTS,
             default_precision=DEFAULT_PRECISION,
-            max_shots=min(self._limits.max_shots, backend.model.max_shots),
+            max_shots=max_shots,
             max_executions=self._limits.max_executions,
             layouts=decoded.layouts,
         )
+        digest = programs.content_digest(order.program.value, decoded.circuits, specs)
+        if mitigation is not None:
+            limits = {"max_executions": self._limits.max_executions, "max_shots": max_shots}
+            program = treat(program, seeded(mitigation, order, digest), **limits)
         summaries = backend.summarise(program)
         self._check_result_size(program)
         simulation_us = backend.simulation_us(program, summaries)
         if simulation_us > 1e6 * self._limits.max_simulation_s:
             raise CircuitTooLarge.too_long(estimate_s=simulation_us / 1e6, limit_s=self._limits.max_simulation_s)
-        digest = programs.content_digest(order.program.value, decoded.circuits, specs)
         if request.compilation is not None:
             digest = _of_abstract(order)
             program = replace(program, deferral=_deferral(request, request.compilation.seed, summaries))
@@ -168,7 +176,11 @@ class Analyst:
     def _check_result_size(self, program: Program) -> None:
         if program.kind == "estimator":
             return
-        size = sum(e.shots * -(-program.circuits[e.circuit].num_clbits // 8) for e in program.executions)
+        treatment = program.treatment
+        quasi = BYTES_OF_A_QUASI_PROBABILITY if treatment is not None and treatment.mitigation.readout else 0
+        own = [e for e in program.executions if e.pub < program.num_pubs]
+        bytes_of = [-(-program.circuits[e.circuit].num_clbits // 8) for e in own]
+        size = sum(e.shots * (n + (quasi and quasi + n)) for e, n in zip(own, bytes_of, strict=True))
         if size > self._limits.max_result_bytes:
             raise TooLarge("bytes of result", limit=self._limits.max_result_bytes, asked=size, field="pubs")
 
@@ -176,9 +188,10 @@ class Analyst:
 def _key(tenant_id: str, order: JobRequest) -> bytes:
     """Of everything that an analysis depends on, but the backend's calibration."""
     sha = hashlib.sha256()
-    layout = order.options.layout
-    seed = "" if layout == "isa" else str(order.options.seed)
-    parts = (tenant_id, order.backend, order.program, order.circuits.codec, layout, seed)
+    layout, mitigation = order.options.layout, order.options.mitigation
+    seed = "" if layout == "isa" and mitigation is None else str(order.options.seed)
+    against_errors = "" if mitigation is None else mitigation.model_dump_json()
+    parts = (tenant_id, order.backend, order.program, order.circuits.codec, layout, seed, against_errors)
     for part in (*(text.encode() for text in parts), order.circuits.data, *(_of_pub(pub) for pub in order.pubs)):
         sha.update(b"%d:" % len(part))
         sha.update(part)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qpu_backend.domain.decoupling import decoupled
 from qpu_backend.domain.errors import CircuitTooLarge
 from qpu_backend.domain.footprint import Footprint
 from qpu_backend.domain.legs import cut
+from qpu_backend.domain.quarantine import IN_SERVICE
 from qpu_backend.domain.rounds import Need, stand_alone_us
 from qpu_backend.domain.slices import Slice, mask_within
 from qpu_backend.domain.views import MAX_LOSS, DeviceView
@@ -20,7 +22,7 @@ from qpu_backend.physics.topology import mask_of
 from qpu_sdk.wire.models import Isolation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from qpu_backend.domain.backends import BackendName
     from qpu_backend.domain.isa import IsaTarget
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from qpu_backend.domain.placement import EmbeddingTable
     from qpu_backend.domain.programs import Program
     from qpu_backend.domain.proximity import Proximity
+    from qpu_backend.domain.quarantine import Quarantine
     from qpu_backend.domain.virtual import Shape
+    from qpu_backend.physics.circuit import IsaCircuit
     from qpu_backend.physics.device import DeviceModel
     from qpu_backend.physics.fidelity import LogErrors
     from qpu_backend.physics.snapshot import Snapshot
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
 
 _FREE = frozenset({Op.RZ, Op.BARRIER})
 """Operations whose simulation costs nothing worth counting."""
+_AREAS_OF = 16
+"""How many of a program's circuits are looked at for what ZZ does to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,7 @@ class Calibrated:
     row: SnapshotRow
     errors: LogErrors
     proximity: Proximity
+    quarantine: Quarantine = IN_SERVICE
 
     @property
     def usable_mask(self) -> int:
@@ -94,6 +101,7 @@ class Calibrated:
             hold_patience_us=round(1e6 * policy.hold_patience_s),
             longest_us=round(1e6 * (timing.overhead_s + policy.quantum_s)),
             backfill_us=round(1e6 * policy.backfill_s),
+            quarantine=self.quarantine,
         )
 
 
@@ -127,7 +135,14 @@ class Backend:
     def summarise(self, program: Program) -> list[CircuitSummary]:
         """Schedule and count every circuit of a program."""
         durations = Durations.of(self.snapshot)
-        return [summarise(circuit, durations) for circuit in program.circuits]
+        return [summarise(circuit, durations) for circuit in self._as_run(program, program.circuits)]
+
+    def _as_run(self, program: Program, circuits: Sequence[IsaCircuit]) -> Sequence[IsaCircuit]:
+        """Some of its circuits with the pulses that they get in their idle windows, by the published durations."""
+        if program.treatment is None or (sequence := program.treatment.mitigation.decoupling) is None:
+            return circuits
+        durations, step_ns = Durations.of(self.snapshot), self.model.timing.pulse_step_ns
+        return [decoupled(circuit, durations, sequence, step_ns) for circuit in circuits]
 
     def require_simulable(self, summaries: Iterable[CircuitSummary]) -> None:
         """Refuse what no simulation method reaches, before it is accepted.
@@ -199,7 +214,8 @@ class Backend:
         if self.shape is None or not self.shape.zz_hz:
             return ()
         durations, echo = Durations.of(self.snapshot), self.model.crosstalk.zz.echo
-        return mean_areas(program.circuits, durations, self.shape.table.pairs, self.shape.zz_hz, echo)
+        some = self._as_run(program, program.circuits[:: -(-len(program.circuits) // _AREAS_OF)])
+        return mean_areas(some, durations, self.shape.table.pairs, self.shape.zz_hz, echo)
 
     def stand_alone_us(self, footprint: Footprint) -> int:
         """Device time of the job alone, in one piece: what is quoted, metered and priced."""

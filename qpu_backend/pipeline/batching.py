@@ -12,10 +12,12 @@ from functools import cache
 from math import exp
 from typing import TYPE_CHECKING, Final
 
+from qpu_backend.domain.decoupling import decoupled
 from qpu_backend.domain.footprint import Footprint
 from qpu_backend.domain.legs import Leg, Legs, whole
 from qpu_backend.domain.privacy import co_tenants
 from qpu_backend.domain.seeds import derive_seed
+from qpu_backend.domain.treatments import bits_of
 from qpu_backend.engines.protocol import RegionTask, SliceSpec
 from qpu_backend.physics.errors import NotCalibrated
 from qpu_backend.physics.exposure import Exposure
@@ -77,6 +79,7 @@ class Member:
         caveats: warnings that go with its result.
         leg: number of the leg of the job that runs here.
         choices: of a job with a deferred layout: which compilation each of its circuits is.
+        readout: of a job whose readout is mitigated by the published calibration: ``(backend qubit, P(1|0), P(0|1))``.
     """
 
     job: JobRow
@@ -91,6 +94,7 @@ class Member:
     caveats: tuple[str, ...] = ()
     leg: int = 0
     choices: tuple[Choice, ...] = ()
+    readout: tuple[tuple[int, float, float], ...] = ()
 
     @property
     def last(self) -> bool:
@@ -196,9 +200,11 @@ def _placed(
     key = (job.tenant_id, job.program_sha, where, snapshot.device, snapshot.number, alone, own)
     circuits = in_place.get(key)
     if circuits is None:
-        circuits = tuple(
-            PlacedCircuit.of(relocate(circuit, where, snapshot), snapshot, alone=alone) for circuit in program.circuits
-        )
+        run = [relocate(circuit, where, snapshot) for circuit in program.circuits]
+        if program.treatment is not None and (sequence := program.treatment.mitigation.decoupling) is not None:
+            step_ns = model.timing.pulse_step_ns
+            run = [decoupled(circuit, Durations.of(snapshot), sequence, step_ns) for circuit in run]
+        circuits = tuple(PlacedCircuit.of(circuit, snapshot, alone=alone) for circuit in run)
         in_place.put(key, circuits, sum(1024 + placed.circuit.operations.nbytes for placed in circuits))
     region = {qubit for placed in circuits for qubit in placed.circuit.qubits}
     noise = RegionNoise.of(truth.snapshot, region, zz=model.crosstalk.zz, detuning_hz=truth.detuning_hz)
@@ -228,7 +234,8 @@ def _member(index: int, placed: Sequence[_Placed], met: Met, snapshot: Snapshot)
         # The legs before it had at most a slice a shot of this execution, so no two slices of a job have one number.
         first = one.leg.first_shot_of(place)
         for part, (context, shots) in enumerate(met.shots[number].items(), first):
-            seed = derive_seed(one.job.seed, execution.pub, execution.binding, execution.basis, part)
+            which = (execution.pub, execution.binding, execution.basis, part, execution.turn)
+            seed = derive_seed(one.job.seed, *which)
             slices.append(SliceSpec(circuit, execution.binding, shots, seed, context, level))
             slice_executions.append(place)
     task = RegionTask(
@@ -251,7 +258,19 @@ def _member(index: int, placed: Sequence[_Placed], met: Met, snapshot: Snapshot)
         caveats=caveats(program, one.circuits, snapshot),
         leg=one.job.leg,
         choices=one.choices,
+        readout=_published_readout(one, snapshot),
     )
+
+
+def _published_readout(one: _Placed, snapshot: Snapshot) -> tuple[tuple[int, float, float], ...]:
+    """Errors of the qubits that the job reads, where it asks for the published ones."""
+    treatment = one.program.treatment
+    if treatment is None or treatment.mitigation.readout is None or treatment.mitigation.readout.source != "snapshot":
+        return ()
+    qubits = sorted({qubit for circuit in one.program.circuits for _, qubit in bits_of(circuit)})
+    pinned = one.job.footprint["shape"] is None
+    read = [snapshot.qubit(qubit if pinned else one.region[qubit]) for qubit in qubits]
+    return tuple((q, found.prob_meas1_prep0, found.prob_meas0_prep1) for q, found in zip(qubits, read, strict=True))
 
 
 def _crosstalk_loss(one: _Placed, met: Met, snapshot: Snapshot) -> float:

@@ -85,6 +85,7 @@ class Calibration:
                     published_at_us=now_us,
                     device_time_us=ends_us,
                     blob_sha=sha,
+                    out_of_service=current.row.out_of_service,
                 )
                 row = CalibrationRow(device_id, ends_us, takes_us, now_us, published.id)
             calibrations.record_calibration(connection, self._scope, row)
@@ -94,7 +95,7 @@ class Calibration:
             self._log.warning("calibration_failed", device=device_id, reason=found.reason)
             return Attempt(row, current.snapshot, None)
         self._log.info("snapshot_published", device=device_id, number=number, snapshot=row.snapshot_id)
-        return Attempt(row, current.snapshot, found)
+        return Attempt(row, current.snapshot, current.quarantine.taken_from(found))
 
     def history(self, device_id: str, *, limit: int = 20) -> list[tuple[CalibrationRow, int | None]]:
         """Attempts, newest first, each with the number of the snapshot it published.

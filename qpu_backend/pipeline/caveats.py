@@ -27,7 +27,7 @@ def caveats(program: Program, circuits: Sequence[PlacedCircuit], calibration: Sn
         circuits: its circuits, in place.
         calibration: published one: a tenant is told nothing that it could not look up.
     """
-    first_of = {execution.circuit: execution.pub for execution in reversed(program.executions)}
+    first_of = {e.circuit: e.pub for e in reversed(program.executions) if e.pub < program.num_pubs}
     named = "circuit" if program.kind == "circuits" else "the circuit of pub"
     told: dict[int, str] = {}
     for number, pub in sorted(first_of.items(), key=lambda entry: entry[1]):

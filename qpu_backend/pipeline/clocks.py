@@ -69,6 +69,22 @@ class SystemClock:
         return now_us
 
 
+class MovableClock:
+    """A clock that goes as another does, but may be put forward: for tests of what is hours away."""
+
+    def __init__(self, clock: WallClock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._ahead_us = 0
+
+    def now_us(self) -> int:
+        """UTC microseconds since 1970."""
+        return self._clock.now_us() + self._ahead_us
+
+    def advance(self, *, seconds: float) -> None:
+        """Move the hands forward; they never go back."""
+        self._ahead_us += max(0, round(seconds * 1_000_000))
+
+
 class HandDrivenClock:
     """A clock for tests: it stands still until it is moved."""
 

@@ -149,7 +149,7 @@ def _keep_sessions(connection: Connection, scope: SystemScope, batch: Batch, loo
     costs = {held.session: held.fairness_cost for held in decision.holds}
     sessions.add_held_cost(connection, scope, costs)
     for session_id in sorted(placed.keys() & rows.keys() - holding):
-        if clear_of(placed[session_id], holds, looked.device):
+        if rows[session_id].qubits and clear_of(placed[session_id], holds, looked.device):
             sessions.hold_region(connection, scope, session_id, placed[session_id])
     for row in sorted((rows[session] for session in costs), key=lambda row: (row.tenant_id, row.lane or "", row.id)):
         lane, weight = row.lane or STANDARD, row.weight or WEIGHT_UNIT  # it has had a job, so it has both

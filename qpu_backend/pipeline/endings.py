@@ -114,6 +114,11 @@ def keep_books(
     """Of jobs that have ended: settle reservations, store what they used, charge it, keep their sessions alive."""
     joined = {row.session_id for row, _ in used if row.session_id is not None}
     sessions.prolong(connection, scope, joined, now_us=now_us)
+    unspent: dict[str, int] = {}
+    for row, record in used:
+        if row.session_id is not None:
+            unspent[row.session_id] = unspent.get(row.session_id, 0) + row.price_micro - record.price_micro
+    sessions.settle(connection, scope, unspent)
     settlements = [
         quota.Settlement(
             record.tenant_id,

@@ -6,6 +6,7 @@ enumerated when somebody first asks for them.
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from qpu_backend.domain.backends import BackendName, parse_backend
 from qpu_backend.domain.errors import UnknownBackend
 from qpu_backend.domain.isa import IsaTarget
 from qpu_backend.domain.proximity import Proximity
+from qpu_backend.domain.quarantine import Quarantine
 from qpu_backend.domain.slices import WHOLE, cut_to
 from qpu_backend.domain.virtual import shape_of
 from qpu_backend.physics.circuit import TWO_QUBIT_GATES, Op
@@ -102,9 +104,15 @@ class Fleet:
     def calibrated_as_of(self, connection: Connection, row: SnapshotRow) -> Calibrated:
         """The device with any of its published snapshots."""
         model, policy = self._models[row.device_id]
-        snapshot = Snapshot.from_document(unpack(blobs.get_blob(connection, row.blob_sha)))
+        quarantine = Quarantine.from_document(row.out_of_service)
+        snapshot = quarantine.taken_from(self.measured(connection, row))
         proximity = Proximity.of(snapshot, model.crosstalk)
-        return Calibrated(model, policy, snapshot, row, LogErrors.of(snapshot), proximity)
+        return Calibrated(model, policy, snapshot, row, LogErrors.of(snapshot), proximity, quarantine)
+
+    def measured(self, connection: Connection, row: SnapshotRow) -> Snapshot:
+        """A published snapshot with what it does not offer because that is in quarantine."""
+        snapshot = Snapshot.from_document(unpack(blobs.get_blob(connection, row.blob_sha)))
+        return replace(snapshot, number=row.number)  # that of the calibration, where a quarantine changed since
 
     def calibrated(self, device_id: str) -> Calibrated:
         """The device as it was last refreshed."""
@@ -146,13 +154,41 @@ class Fleet:
         Raises:
             UnknownBackend: no such device, slice of this tenant, or shape, or the shape does not fit there.
         """
-        parsed = parse_backend(name)
-        device = devices.read_device(connection, parsed.device) if parsed.device in self._models else None
+        device_id = self.device_of(name)
+        device = None if device_id is None else devices.read_device(connection, device_id)
         if device is None:
+            return self._backend(name, None, ())
+        return self._backend(name, self.refresh(connection, device), self.slices_of(connection, device.id, scope))
+
+    def device_of(self, name: str) -> str | None:
+        """The device that a backend of that name is on, if there is one."""
+        device_id = re.split("[/:]", name, maxsplit=1)[0]
+        return device_id if device_id in self._models else None
+
+    def backend_on(self, name: str, device: DeviceRow | None, tenant: str) -> Backend | None:
+        """As :meth:`backend`, from the device's row; ``None`` where there is something new to be read for it.
+
+        Args:
+            name: as there.
+            device: of :meth:`device_of`, as it is now.
+            tenant: the name of that of who asks.
+
+        Raises:
+            UnknownBackend: as there.
+        """
+        if device is None:
+            return self._backend(name, None, ())
+        current = self._current.get(device.id)
+        if current is None or current.row.id != device.snapshot_id:
+            return None
+        return self._backend(name, current, self._slices(device.id, tenant))
+
+    def _backend(self, name: str, calibrated: Calibrated | None, slices: tuple[str, ...]) -> Backend:
+        parsed = parse_backend(name)
+        if calibrated is None:
             raise UnknownBackend(name, f"devices are {', '.join(self._models)}")
-        if parsed.slice is not None and parsed.slice not in self.slices_of(connection, parsed.device, scope):
+        if parsed.slice is not None and parsed.slice not in slices:
             raise UnknownBackend(name, f"you have no slice of that name on {parsed.device}")
-        calibrated = self.refresh(connection, device)
         return self._known(parsed, calibrated)
 
     def slices_of(self, connection: Connection, device_id: str, scope: TenantScope | None) -> tuple[str, ...]:
@@ -160,7 +196,10 @@ class Fleet:
         _, policy = self._models[device_id]
         if scope is None or not policy.slices:
             return ()
-        tenant = access.read_tenant(connection, scope).name
+        return self._slices(device_id, access.read_tenant(connection, scope).name)
+
+    def _slices(self, device_id: str, tenant: str) -> tuple[str, ...]:
+        _, policy = self._models[device_id]
         return tuple(one.name for one in policy.slices if one.tenant == tenant)
 
     def _known(self, name: BackendName, calibrated: Calibrated) -> Backend:
@@ -204,7 +243,7 @@ class Fleet:
         if shape is None:
             elsewhere = frozenset(calibrated.snapshot.usable_qubits) - isa.usable_qubits
             why = "is reserved for a slice of the device" if name.slice is None else "is outside the slice"
-            isa = replace(isa, elsewhere=elsewhere, why_elsewhere=why)
+            isa = replace(isa, elsewhere=elsewhere, why_elsewhere=why, quarantine=calibrated.quarantine)
         return Backend(name, calibrated, shape, snapshot, isa, self._max_simulated_qubits)
 
     def device_view(self, device_id: str, shapes: Iterable[str]) -> DeviceView:

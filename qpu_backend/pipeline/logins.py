@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from qpu_backend.domain.errors import TooLarge
 from qpu_backend.domain.logins import LoginRefused, check_login_role
 from qpu_backend.domain.tenancy import PrincipalId, Role, SystemScope, TenantId
-from qpu_backend.pipeline.principals import Keeper, close_outgrown_keys
+from qpu_backend.pipeline.keepers import Keeper
+from qpu_backend.pipeline.keys import close_outgrown_keys
 from qpu_backend.stores import access, audit, principals
 from qpu_backend.stores.errors import NameTaken
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
 
+from qpu_backend.domain.floor import Floor
 from qpu_backend.domain.footprint import Footprint
 from qpu_backend.domain.sessions import in_force
 from qpu_backend.domain.slices import slice_key
@@ -13,7 +16,7 @@ from qpu_backend.stores import access, bookings, devices, jobs, occupancy, queue
 from qpu_backend.stores.errors import MissingRow
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from sqlalchemy import Connection
 
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 _PER_TENANT: Final = 40
 _WINDOW: Final = 64
 """Rows the planner looks at; the planning window of a device is smaller."""
+_FURTHER: Final = (4, 16, 64)
+"""So many times further the queue is read while what is in quarantine holds back jobs at its front: they keep their
+place, and stand in nobody's way. After the last one as far again, past all that is known to be held back."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,19 +88,26 @@ class Lookout:
             there_is = occupancy.read_occupancy(connection, self._scope, self._device_id)
             promised = jobs.promised_jobs(connection, self._scope, self._device_id) if there_is.promised else []
             booked = self._booked(connection, device.device_time_us) if there_is.booked else []
-            owners = self._owners_jobs(connection, booked, device.device_time_us)
-            in_order, unseen_tag = self._queue(connection, there_is.limited, promised, owners)
-            slices = self._slices(connection, calibrated)
+            owner = _owner(booked, device.device_time_us)
+            slices = slice_masks(connection, self._scope, calibrated)
             opened = sessions.open_sessions(connection, self._scope, self._device_id) if there_is.held else []
-        now_us = self._clock.now_us()
-        windows = {row.tenant_id: row.id for row in reversed(booked) if row.tenant_id is not None}
-        queued = tuple(_queued(row, suspects, now_us, windows.get(row.tenant_id)) for row in in_order)
-        shapes = {job.footprint.shape for job in queued if job.footprint.shape is not None}
-        chip = self._fleet.device_view(self._device_id, shapes)
-        if booked or slices:
-            chip = replace(chip, bookings=tuple(row.window for row in booked), slices=slices)
+            now_us = self._clock.now_us()
+            windows = {row.tenant_id: row.id for row in reversed(booked) if row.tenant_id is not None}
+
+            def front(depth: int, without: Collection[str]) -> _Front:
+                rows, unseen = self._queue(connection, there_is.limited, promised, owner, depth, without)
+                seen = tuple(queued_job(row, suspects, now_us, windows.get(row.tenant_id)) for row in rows)
+                shapes = {job.footprint.shape for job in seen if job.footprint.shape is not None}
+                view = self._fleet.device_view(self._device_id, shapes)
+                return seen, replace(view, bookings=tuple(row.window for row in booked), slices=slices), unseen
+
+            waiting = frozenset[str]()
+            if calibrated.quarantine:
+                (queued, chip, unseen_tag), waiting = _past_what_is_held_back(front)
+            else:
+                queued, chip, unseen_tag = front(1, ())
         if opened:
-            holds = (Hold(row.id, tuple(row.region)) for row in opened if row.region is not None)
+            holds = [Hold(row.id, tuple(row.region)) for row in opened if row.region and row.id not in waiting]
             chip = replace(chip, holds=tuple(hold for hold in holds if in_force(hold, queued, chip)))
         return Looked(View(queued, device.virtual_time, unseen_tag), chip, device.device_time_us, calibrated)
 
@@ -103,44 +116,104 @@ class Lookout:
         connection: Connection,
         limited: bool,
         promised: list[QueuedJobRow],
-        owners: list[QueuedJobRow],
+        owner: str | None,
+        depth: int,
+        without: Collection[str],
     ) -> tuple[list[QueuedJobRow], int | None]:
-        """The jobs to see, in order, and the smallest tag of those that wait because enough of their owner's run."""
+        """The jobs to see, in order, and the smallest tag of those that wait because enough of their owner's run.
+
+        In a booked window also the first of its ``owner``. With a ``depth`` so many times as many as otherwise; those
+        of ``without`` are not seen and use up nobody's limit.
+        """
+        sizes = {"per_tenant": depth * _PER_TENANT, "window": depth * _WINDOW}
+        owners: list[QueuedJobRow] = []
+        if owner is not None:
+            limit = sizes["per_tenant"]
+            owners = bookings.front_of_tenant(
+                connection, self._scope, self._device_id, owner, limit=limit, without=without
+            )
         if limited:
             within = queue.limited_view(
                 connection,
                 self._scope,
                 self._device_id,
-                per_tenant=_PER_TENANT,
-                window=_WINDOW,
+                **sizes,
                 kept=promised,
                 owners=owners,
+                without=without,
             )
             return within.jobs, within.unseen_tag
-        front = jobs.queue_view(connection, self._scope, self._device_id, per_tenant=_PER_TENANT, window=_WINDOW)
-        rows = {row.id: row for row in (*front, *promised, *owners)}
+        front = jobs.queue_view(connection, self._scope, self._device_id, **sizes, without=without)
+        rows = {row.id: row for row in (*front, *promised, *owners) if row.id not in without}
         return sorted(rows.values(), key=lambda row: (row.start_tag, row.id)), None
 
     def _booked(self, connection: Connection, device_time_us: int) -> list[BookingRow]:
         return bookings.bookings_ahead(connection, self._scope, self._device_id, device_time_us=device_time_us)
 
-    def _owners_jobs(self, connection: Connection, booked: list[BookingRow], device_time_us: int) -> list[QueuedJobRow]:
-        """In a booked window: jobs of the tenant that has it."""
-        if not booked or booked[0].tenant_id is None or booked[0].starts_us > device_time_us:
-            return []
-        owner = booked[0].tenant_id
-        return bookings.front_of_tenant(connection, self._scope, self._device_id, owner, limit=_PER_TENANT)
 
-    def _slices(self, connection: Connection, calibrated: Calibrated) -> dict[str, int]:
-        """The slices as the planner knows them; one whose tenant there is not is nobody's."""
-        masks: dict[str, int] = {}
-        for one in calibrated.policy.slices:
-            tenant = access.find_tenant(connection, self._scope, one.tenant)
-            masks[slice_key(one.name, "" if tenant is None else tenant.id)] = one.mask
-        return masks
+def slice_masks(connection: Connection, scope: SystemScope, calibrated: Calibrated) -> dict[str, int]:
+    """The slices of a device as the planner knows them; one whose tenant there is not is nobody's."""
+    masks: dict[str, int] = {}
+    for one in calibrated.policy.slices:
+        tenant = access.find_tenant(connection, scope, one.tenant)
+        masks[slice_key(one.name, "" if tenant is None else tenant.id)] = one.mask
+    return masks
 
 
-def _queued(row: QueuedJobRow, suspects: Collection[str], now_us: int, booking: str | None) -> QueuedJob:
+def _owner(booked: list[BookingRow], device_time_us: int) -> str | None:
+    """In a booked window: the tenant that has it."""
+    return booked[0].tenant_id if booked and booked[0].starts_us <= device_time_us else None
+
+
+_Front = tuple[tuple["QueuedJob", ...], "DeviceView", "int | None"]
+
+
+def _past_what_is_held_back(front: Callable[[int, Collection[str]], _Front]) -> tuple[_Front, frozenset[str]]:
+    """The front of the queue without the jobs that a quarantine holds back, no more of it than is planned.
+
+    Args:
+        front: reads the queue, so many times as far as otherwise, without some jobs.
+
+    Returns:
+        The front, and the sessions of those that are held back: they hold nothing meanwhile.
+    """
+    held, waiting = set[str](), set[str]()
+    for depth in chain((1,), _FURTHER, repeat(_FURTHER[-1])):
+        queued, chip, unseen_tag = front(depth, held)
+        seen, new = _apart(queued, chip)
+        held.update(job.id for job in new)
+        waiting.update(job.session for job in new if job.session is not None)
+        # enough to plan, or nothing more in the way; whoever has booked the device is not kept waiting by others
+        if not new or (len(seen) >= _WINDOW and all(job.booking is None for job in new)):
+            return (seen, chip, unseen_tag), frozenset(waiting)
+    raise AssertionError  # pragma: no cover - the queue ends
+
+
+def _apart(queued: Iterable[QueuedJob], chip: DeviceView) -> tuple[tuple[QueuedJob, ...], list[QueuedJob]]:
+    """Those of some jobs that may be planned, no more than are looked at, and those that are held back."""
+    floor, counts, others = Floor(chip), Counter[str](), 0
+    held, seen = list[QueuedJob](), list[QueuedJob]()
+    for job in queued:
+        if floor.held_back(job):
+            held.append(job)
+        elif job.start_by_us is not None:
+            seen.append(job)
+        elif counts[job.tenant] < _PER_TENANT and (job.booking is not None or others < _WINDOW):
+            counts[job.tenant] += 1
+            others += job.booking is None
+            seen.append(job)
+    return tuple(seen), held
+
+
+def queued_job(row: QueuedJobRow, suspects: Collection[str], now_us: int, booking: str | None) -> QueuedJob:
+    """A waiting job as the planner sees it.
+
+    Args:
+        row: of the queue.
+        suspects: jobs that have to run alone.
+        now_us: wall time.
+        booking: the booked window of its tenant.
+    """
     return QueuedJob(
         id=row.id,
         tenant=row.tenant_id,

@@ -125,7 +125,7 @@ class NoticeBoard:
         self.receive(topics)
 
     def wait_watched(self, seconds: float) -> bool:
-        """Wait until somebody watches anything, at most so long; whether somebody does."""
+        """Wait until somebody watches anything, at most so long; whether somebody does, or the board is closed."""
         return self._watched.wait(seconds)
 
     def _wake(self, topics: Iterable[str], within_s: float) -> None:
@@ -138,7 +138,7 @@ class NoticeBoard:
 
     def _count(self) -> None:
         """Somebody came or went; under the lock."""
-        if self._routes or self._threads:
+        if self._routes or self._threads or self._closed:
             self._watched.set()
         else:
             self._watched.clear()
@@ -192,6 +192,7 @@ class NoticeBoard:
         """Wake everybody, for the last time."""
         with self._lock:
             self._closed = True
+            self._count()
             topics = {*self._routes, *self._threads}
         self._wake(topics, 0.0)
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qpu_backend.domain.footprint import Footprint
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.privacy import told_pace, told_wait
-from qpu_backend.stores import devices, jobs, policies
+from qpu_backend.domain.quarantine import Quarantine
+from qpu_backend.stores import devices, jobs, policies, snapshots
 from qpu_backend.stores.pace import read_pace
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from qpu_backend.domain.tenancy import TenantScope
+    from qpu_backend.stores.devices import DeviceRow
     from qpu_backend.stores.jobs import JobRow
     from qpu_backend.stores.pace import Pace
 
@@ -45,6 +48,11 @@ def outlook(connection: Connection, scope: TenantScope, row: JobRow) -> Outlook 
     if device is not None and not device.operational:
         message = f"{progress}waiting: the device starts nothing now ({device.status_msg}); {before}"
         return Outlook(ahead, None, message)
+    out = None if device is None else _in_quarantine(connection, device, row)
+    if out is not None:
+        message = f"{progress}waiting: {out} is in quarantine (taken out of service by the operator); the job keeps"
+        message += f" its place until that is over, or cancel it and transpile for the current target; {before}"
+        return Outlook(ahead, None, message)
     limited = _limited(connection, scope, row)
     if limited is not None:
         return Outlook(ahead, None, f"{progress}waiting: {limited}; {before}")
@@ -55,6 +63,16 @@ def outlook(connection: Connection, scope: TenantScope, row: JobRow) -> Outlook 
         message = f"waiting: {before}"
         message += "" if start_in_s is None else f", start in about {start_in_s:.0f} s"
     return Outlook(ahead, start_in_s, progress + message)
+
+
+def _in_quarantine(connection: Connection, device: DeviceRow, row: JobRow) -> str | None:
+    """What a job on pinned qubits waits for, where that is out of service; one of a shape finds another place."""
+    footprint = Footprint.from_document(dict(row.footprint))
+    if footprint.shape is not None:
+        return None
+    snapshot = snapshots.read_snapshot(connection, device.snapshot_id or "")
+    quarantine = Quarantine.from_document(None if snapshot is None else snapshot.out_of_service)
+    return quarantine.holds_back(footprint.qubits, (pair for pair, _ in footprint.edge_counts))
 
 
 def _limited(connection: Connection, scope: TenantScope, row: JobRow) -> str | None:

@@ -39,6 +39,7 @@ class Part:
         crosstalk_loss: predicted loss of success probability to neighbours.
         caveats: warnings that go with the result.
         choices: of a deferred layout: which compilation each circuit was.
+        readout: published errors of readout, where the job is mitigated by them.
     """
 
     executions: tuple[int, ...]
@@ -51,6 +52,7 @@ class Part:
     crosstalk_loss: float
     caveats: tuple[str, ...]
     choices: tuple[Choice, ...] = ()
+    readout: tuple[tuple[int, float, float], ...] = ()
 
     @property
     def shots(self) -> int:
@@ -70,25 +72,25 @@ class Part:
             crosstalk_loss=member.crosstalk_loss,
             caveats=member.caveats,
             choices=member.choices,
+            readout=member.readout,
         )
 
     def to_bytes(self) -> bytes:
         """The same part always gives the same bytes."""
-        return pack(
-            {
-                "part_version": PART_VERSION,
-                "executions": list(self.executions),
-                "slices": [[piece.bits, piece.method, piece.points] for piece in self.slices],
-                "fingerprint": self.fingerprint,
-                "calibration_id": self.calibration_id,
-                "device_start_us": self.device_start_us,
-                "region": list(self.region),
-                "co_tenants": self.co_tenants,
-                "crosstalk_loss": self.crosstalk_loss,
-                "caveats": list(self.caveats),
-                "choices": [astuple(choice) for choice in self.choices],
-            }
-        )
+        document: dict[str, Any] = {
+            "part_version": PART_VERSION,
+            "executions": list(self.executions),
+            "slices": [[piece.bits, piece.method, piece.points] for piece in self.slices],
+            "fingerprint": self.fingerprint,
+            "calibration_id": self.calibration_id,
+            "device_start_us": self.device_start_us,
+            "region": list(self.region),
+            "co_tenants": self.co_tenants,
+            "crosstalk_loss": self.crosstalk_loss,
+            "caveats": list(self.caveats),
+            "choices": [astuple(choice) for choice in self.choices],
+        }
+        return pack(document | {"readout": [list(errors) for errors in self.readout]} if self.readout else document)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Part:
@@ -112,6 +114,7 @@ class Part:
             crosstalk_loss=document["crosstalk_loss"],
             caveats=tuple(document["caveats"]),
             choices=tuple(Choice(*choice) for choice in document["choices"]),
+            readout=tuple((qubit, e0, e1) for qubit, e0, e1 in document.get("readout", ())),
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from qpu_backend.domain.observables import expectations
 from qpu_backend.domain.privacy import CoTenants, told_loss
+from qpu_backend.pipeline.mitigated import mitigated
 from qpu_sdk.wire.models import ProgramKind
 from qpu_sdk.wire.results import ExpectationsOfPub, JobResult, PointsOfPub, Register, ShotsOfPub, encode_result
 
@@ -35,6 +36,11 @@ def package(job: JobRow, program: Program, parts: Sequence[Part]) -> bytes:
 def result_of(job: JobRow, program: Program, parts: Sequence[Part]) -> JobResult:
     """The same before it is packed."""
     pubs: Sequence[PubAnswer]
+    treatment = program.treatment
+    if treatment is not None:
+        pubs, told = mitigated(program, treatment, _shots_of_executions(program, parts), parts)
+        metadata = _metadata(job, parts) | {"mitigation": told}
+        return JobResult(job.id, ProgramKind(program.kind), tuple(pubs), metadata)
     if program.kind == "estimator":
         pubs = _expectations(program, _shots_of_executions(program, parts))
     elif job.options["meas_level"] == 1:
@@ -64,6 +70,8 @@ def _metadata(job: JobRow, parts: Sequence[Part]) -> dict[str, Any]:
     }
     if warnings := list(dict.fromkeys(warning for part in parts for warning in part.caveats)):
         metadata["warnings"] = warnings
+    if shapes := job.options.get("pub_shapes"):
+        metadata["pub_shapes"] = shapes
     if last.choices:
         metadata["compiled"] = _compiled(last)
     if len(parts) > 1:

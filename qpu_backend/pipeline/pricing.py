@@ -14,6 +14,7 @@ from qpu_backend.stores.errors import MissingRow
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from qpu_backend.domain.pricing import PriceBook
     from qpu_backend.domain.tenancy import TenantScope
     from qpu_sdk.wire.models import JobRequest
 
@@ -56,7 +57,15 @@ class Pricing:
     def __init__(self, quote_key: bytes) -> None:
         self._quote_key = quote_key
 
-    def price(self, connection: Connection, scope: TenantScope, order: JobRequest, work: Work, now_us: int) -> Priced:
+    def price(
+        self,
+        connection: Connection,
+        scope: TenantScope,
+        order: JobRequest,
+        work: Work,
+        now_us: int,
+        book: PriceBook | None = None,
+    ) -> Priced:
         """What the job costs: what it was quoted, where it comes with a quote.
 
         Args:
@@ -65,6 +74,7 @@ class Pricing:
             order: with its lane, its cap, and the token of a quote.
             work: what it takes.
             now_us: wall time.
+            book: in force then, where it was read before in the same transaction.
 
         Raises:
             QuoteInvalid, QuoteMismatch, QuoteExpired: the quote does not hold for this job now.
@@ -73,7 +83,7 @@ class Pricing:
         if order.quote is not None:
             priced = self._quoted(connection, scope, order.quote, work.digest, now_us)
         else:
-            book = money.current_price_book(connection, now_us)
+            book = book or money.current_price_book(connection, now_us)
             if book is None:  # pragma: no cover - bootstrap publishes one
                 raise MissingRow("price book", "in force now")
             price_micro = pricing.price(book, work.shots, work.device_us, work.footprint_qubits, order.options.lane)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from qpu_backend.domain import fairshare
 from qpu_backend.domain.errors import InvalidRequest, UnknownBackend
 from qpu_backend.domain.quotes import Quote
-from qpu_backend.pipeline.admission import require_undrifted
+from qpu_backend.pipeline.enqueueing import require_undrifted
 from qpu_backend.pipeline.outlook import estimate_s
 from qpu_backend.pipeline.sessions import require_joinable
 from qpu_backend.stores import devices, fairness, jobs
@@ -88,6 +88,7 @@ class Quoting:
             if device is None:
                 raise UnknownBackend(order.backend)
             require_undrifted(order, device)
+            priced = self._pricing.price(connection, scope, order, work, now_us)
             if order.options.session is not None:
                 require_joinable(
                     connection,
@@ -96,9 +97,9 @@ class Quoting:
                     backend=order.backend,
                     qubits=prepared.session_qubits(),
                     lane=order.options.lane,
+                    price_micro=priced.price_micro,
                     now_us=now_us,
                 )
-            priced = self._pricing.price(connection, scope, order, work, now_us)
             start_in_s = self._start_in_s(connection, scope, device, order.options.lane)
         quote = Quote(
             id=new_id("quo"),

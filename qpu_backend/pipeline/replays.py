@@ -24,6 +24,7 @@ from qpu_backend.engines.protocol import RegionTask, decode_report, join_tasks
 from qpu_backend.engines.worker import run_tasks
 from qpu_backend.pipeline.batching import Batch, Member
 from qpu_backend.pipeline.execution import MemberOutcome
+from qpu_backend.pipeline.mitigated import published_in
 from qpu_backend.pipeline.parts import Part
 from qpu_backend.pipeline.postprocessing import result_of
 from qpu_backend.pipeline.recent import Recent
@@ -144,6 +145,7 @@ class Replays:
         for one, task in zip(placed, tasks, strict=True):
             member = replace(_member(row, one, program, alone(task) if without_neighbours else task), caveats=caveats)
             member = replace(member, choices=_choices(recorded, len(ran) if row.num_legs > 1 else None))
+            member = replace(member, readout=published_in(recorded.metadata))
             if without_neighbours:
                 member = replace(member, co_tenants=CoTenants.NONE.value, crosstalk_loss=0.0, ghosts=(0, 0))
             ran.append(_batch(row, one, member))

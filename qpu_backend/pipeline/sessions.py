@@ -13,14 +13,23 @@ from qpu_backend.domain import ledger
 from qpu_backend.domain.errors import IdempotencyConflict, InvalidRequest, NotFound
 from qpu_backend.domain.lanes import STANDARD
 from qpu_backend.domain.quota import Resource, reserve_all
-from qpu_backend.domain.sessions import SessionState, Term, price_of_hold, require_share, room
+from qpu_backend.domain.sessions import (
+    SessionState,
+    Term,
+    price_of_hold,
+    require_affordable,
+    require_share,
+    room,
+)
 from qpu_backend.domain.tenancy import TenantId
+from qpu_backend.pipeline.endings import end_cancelled
 from qpu_backend.pipeline.notices import queue_topic
-from qpu_backend.stores import money, policies, quota, sessions
+from qpu_backend.stores import job_states, jobs, money, policies, quota, sessions
 from qpu_backend.stores.errors import MissingRow
 from qpu_backend.stores.ids import new_id
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.codec import digest
+from qpu_sdk.wire.sessions import SessionKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +57,7 @@ def join(
     qubits: int | None,
     lane: str,
     weight: int,
+    price_micro: int,
     now_us: int,
 ) -> None:
     """A job becomes part of a session, and keeps it alive; part of the transaction that admits the job.
@@ -60,14 +70,18 @@ def join(
         qubits: on a device, what the job would hold, idle ones around it included; ``None`` on a virtual backend.
         lane: of the job.
         weight: of that lane and the tenant together.
+        price_micro: of the job.
         now_us: wall time.
 
     Raises:
         InvalidRequest: there is no such session of this tenant, or the job is not one for it.
         SessionClosed: it takes no jobs any more.
+        SessionCostExceeded: with this job it would cost more than it may.
     """
     row = sessions.lock_session(connection, scope, session_id)
     row = _joinable(connection, scope, row, session_id, backend=backend, qubits=qubits, lane=lane, now_us=now_us)
+    _require_affordable(connection, row, price_micro)
+    sessions.spend(connection, scope, row.id, price_micro)
     if (row.lane, row.weight) != (lane, weight):
         sessions.set_lane(connection, scope, row.id, lane, weight)
     sessions.set_term(connection, scope, row.id, row.term.prolonged(now_us))
@@ -81,15 +95,22 @@ def require_joinable(
     backend: str,
     qubits: int | None,
     lane: str,
+    price_micro: int,
     now_us: int,
 ) -> None:
     """Whether a job could :func:`join` a session now; nothing is locked or changed.
 
     Raises:
-        InvalidRequest, SessionClosed: as there.
+        InvalidRequest, SessionClosed, SessionCostExceeded: as there.
     """
     row = sessions.get_session(connection, scope, session_id)
-    _joinable(connection, scope, row, session_id, backend=backend, qubits=qubits, lane=lane, now_us=now_us)
+    row = _joinable(connection, scope, row, session_id, backend=backend, qubits=qubits, lane=lane, now_us=now_us)
+    _require_affordable(connection, row, price_micro)
+
+
+def _require_affordable(connection: Connection, row: SessionRow, price_micro: int) -> None:
+    if row.max_cost_micro is not None:
+        require_affordable(row.id, row.max_cost_micro, row.spent_micro + _price(connection, row), price_micro)
 
 
 def _joinable(
@@ -109,7 +130,7 @@ def _joinable(
         raise InvalidRequest(f"session {row.id} is one on {row.backend}, and the job is for {backend}", field=_FIELD)
     unfinished = sessions.unfinished_by_session(connection, scope).get(row.id, 0)
     row.term.require_open(row.id, now_us, unfinished, field=_FIELD)
-    if qubits is not None and qubits > row.qubits:
+    if qubits is not None and qubits > row.qubits and row.kind == SessionKind.SESSION:
         raise InvalidRequest(
             f"with the idle qubits around it the job would hold {qubits} qubits, and session {row.id} may hold "
             f"{row.qubits}",
@@ -154,10 +175,11 @@ class Sessions:
             InvalidRequest: a value of the request is wrong.
             SessionShareExceeded: the tenant's sessions hold as much of the device as they may.
             QuotaExceeded: the tenant has no money left to hold anything with.
-            IdempotencyConflict: the key opened a session on another backend.
+            IdempotencyConflict: the key opened a session with which something else was asked for.
         """
         now_us = self._clock.now_us()
-        term = Term.begin(self._policy, now_us, None if order.ttl_s is None else round(1e6 * order.ttl_s))
+        term = Term.begin(self._policy, now_us, _us(order.ttl_s), _us(order.max_time_s))
+        asked = digest(order.model_dump_json().encode())
         session_id = _id_of(scope, idempotency_key)
         with self._database.read() as connection:
             backend = self._fleet.backend(connection, order.backend, scope)
@@ -167,10 +189,10 @@ class Sessions:
             held = sessions.lock_held_qubits(connection, scope, backend.device_id)
             earlier = sessions.get_session(connection, scope, session_id)
             if earlier is not None:
-                if earlier.backend != order.backend:
+                if earlier.asked != asked:
                     raise IdempotencyConflict(idempotency_key or "")
                 return earlier
-            qubits = _qubits(backend, order, held)
+            qubits = 0 if order.kind is SessionKind.BATCH else _qubits(backend, order, held)
             reserve_all(quota.read_lines(connection, scope, now_us), {Resource.SPEND_MICRO: 1})
             book = money.current_price_book(connection, now_us)
             if book is None:  # pragma: no cover - bootstrap publishes one
@@ -187,6 +209,10 @@ class Sessions:
                 expires_at_us=term.expires_at_us,
                 ends_at_us=term.ends_at_us,
                 price_book=book.id,
+                kind=order.kind,
+                on_failure=order.on_failure,
+                max_cost_micro=order.max_cost_micro,
+                asked=asked,
             )
             sessions.insert_session(connection, scope, opened)
             row = _own(sessions.get_session(connection, scope, session_id), session_id)
@@ -233,20 +259,45 @@ class Sessions:
     # --- their end -------------------------------------------------------------------------------------------------
 
     def expire(self, device_id: str) -> int:
-        """End the sessions of a device that are over, and those whose tenants have no money left. How many were."""
+        """End the sessions of a device that are over, that reached their cost, or whose tenants have no money left.
+
+        What waits in a session that gives up when a job fails is cancelled before. How many were ended.
+        """
         now_us = self._clock.now_us()
+        self._give_up(device_id, now_us)
         with self._database.read() as connection:
             opened = sessions.open_sessions(connection, self._scope, device_id)
-            over = [row.id for row in opened if row.expires_at_us <= now_us]
-            unpaid = [row.id for row in self._unpaid(connection, opened, now_us)] if opened else []
-        return sum(self._expire(session_id, now_us, unpaid) for session_id in sorted({*over, *unpaid}))
+            over = self._over(connection, opened, now_us)
+        return sum(self._expire(device_id, session_id, now_us) for session_id in sorted(over))
 
-    def _expire(self, session_id: str, now_us: int, unpaid: list[str]) -> bool:
+    def _over(self, connection: Connection, opened: Iterable[SessionRow], now_us: int) -> set[str]:
+        """Those of a device's open sessions that are to end if no job of theirs waits or runs."""
+        over = {row.id for row in opened if row.expires_at_us <= now_us or _used_up(connection, row)}
+        return over.union(row.id for row in self._unpaid(connection, opened, now_us))
+
+    def _give_up(self, device_id: str, now_us: int) -> None:
+        """Cancel what waits in sessions of which a job has failed and that were to end with that."""
+        with self._database.read() as connection:
+            waiting = sessions.given_up(connection, self._scope, device_id)
+        if not waiting:
+            return
+        with self._database.write() as connection:
+            rows = jobs.lock_jobs(connection, self._scope, waiting)  # a leg may have run meanwhile: it is billed
+            cancelled = job_states.discard_queued(connection, self._scope, waiting, finished_at_us=now_us)
+            ended = [row for row in rows.values() if row.id in cancelled]
+            end_cancelled(connection, self._scope, ended, "cancelled: another job of its batch failed", now_us)
+        self._notices.ended([(row.tenant_id, row.id) for row in ended])
+
+    def _expire(self, device_id: str, session_id: str, now_us: int) -> bool:
         """One of them, in a transaction of its own: several tenants' limits are never locked together."""
         with self._database.write() as connection:
             row = sessions.lock_open(connection, self._scope, [session_id]).get(session_id)
-            if row is None or not (row.expires_at_us <= now_us or session_id in unpaid):
-                return False  # ended, or prolonged, meanwhile
+            if row is None:
+                return False  # ended meanwhile
+            opened = sessions.open_sessions(connection, self._scope, device_id)
+            own = [one for one in opened if one.tenant_id == row.tenant_id]
+            if session_id not in self._over(connection, own, now_us):
+                return False  # prolonged, or paid for, meanwhile
             if not self._end(connection, row, now_us):
                 return False
         why = "closed" if row.ttl_us == 0 else "expired" if row.expires_at_us <= now_us else "money"
@@ -296,6 +347,15 @@ def _id_of(scope: TenantScope, idempotency_key: str | None) -> str:
     if idempotency_key is None:
         return new_id("ses")
     return f"ses_{digest(repr((scope.tenant_id, scope.principal_id, idempotency_key)).encode())[:32]}"
+
+
+def _us(seconds: float | None) -> int | None:
+    return None if seconds is None else round(1e6 * seconds)
+
+
+def _used_up(connection: Connection, row: SessionRow) -> bool:
+    """Whether nothing more can be had for what the session may cost."""
+    return row.max_cost_micro is not None and row.spent_micro + _price(connection, row) >= row.max_cost_micro
 
 
 def _price(connection: Connection, row: SessionRow) -> int:

@@ -3,12 +3,16 @@
 Of a job that runs in legs, each leg but the last one is kept as a part: it queues again, and its end, with result and
 bill, comes with the last one. The transaction first locks the device row and compares the epoch, so a process that
 came back from the dead settles nothing. A batch whose attempt failed as a whole goes to recovery instead.
+
+Mitigation may take seconds of processor time. Batches with any are packaged in a thread of their own before they come
+here, so that others' results wait for none of it.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -78,23 +82,46 @@ class Settler:
         self._ready: queue.SimpleQueue[BatchOutcome | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._to_package: queue.SimpleQueue[BatchOutcome | None] = queue.SimpleQueue()
+        self._packaging: threading.Thread | None = None
+        self._packaged_early: dict[int, list[_Settled]] = {}
         self._log = logger("settlement")
 
     def start(self) -> None:
-        """Settle in a thread, from now on."""
+        """Settle in a thread, and package what is mitigated in another one, from now on."""
+        self._packaging = threading.Thread(target=self._package_early, name="mitigation", daemon=True)
+        self._packaging.start()
         self._thread = threading.Thread(target=self._serve, name="settlement", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Settle what has come back, then end; wait no longer for a database that cannot serve."""
+        """Settle what has come back, then end; wait no longer for a database that cannot serve, or for mitigation.
+
+        A batch that is not packaged by then is committed as running: the next holder of the lease settles it.
+        """
+        until_s = time.monotonic() + _STOP_WITHIN_S
         self._stopping.set()
+        self._to_package.put(None)
+        if self._packaging is not None:
+            self._packaging.join(_STOP_WITHIN_S)
         self._ready.put(None)
         if self._thread is not None:
-            self._thread.join(_STOP_WITHIN_S)
+            self._thread.join(max(0.0, until_s - time.monotonic()))
 
     def take(self, outcome: BatchOutcome) -> None:
         """A batch came back. Any thread may call this."""
-        self._ready.put(outcome)
+        if outcome.error is None and any(one.program.treatment is not None for one in outcome.batch.members):
+            self._to_package.put(outcome)
+        else:
+            self._ready.put(outcome)
+
+    def _package_early(self) -> None:
+        while (outcome := self._to_package.get()) is not None and not self._stopping.is_set():
+            try:
+                self._packaged_early[id(outcome)] = self._package(outcome)
+            except Exception as error:  # noqa: BLE001 - it is tried again, and dealt with, where it is settled
+                self._log.warning("packaging_failed", batch=outcome.batch.id, reason=type(error).__name__)
+            self._ready.put(outcome)
 
     def _serve(self) -> None:
         while True:
@@ -120,6 +147,8 @@ class Settler:
                 except Exception as error:  # noqa: BLE001 - the batch is committed as running: it is run and settled again
                     self._log.exception("settlement_failed", batch=outcome.batch.id)
                     self._retry(_failed(outcome, error))
+                finally:
+                    self._packaged_early.pop(id(outcome), None)
             else:
                 self._metrics.attempts_failed.labels(device=outcome.batch.device_id).inc()
                 self._retry(outcome)
@@ -163,6 +192,10 @@ class Settler:
         self._log.info("batch_settled", device=batch.device_id, batch=batch.id, jobs=len(settled), ended=len(ended))
 
     def _packaged(self, outcome: BatchOutcome) -> list[_Settled]:
+        early = self._packaged_early.get(id(outcome))
+        return self._package(outcome) if early is None else early
+
+    def _package(self, outcome: BatchOutcome) -> list[_Settled]:
         """What is to be stored of each member: its result with its last leg, before that what this leg measured."""
         settled: list[_Settled] = []
         for member, answer in zip(outcome.batch.members, outcome.members, strict=True):

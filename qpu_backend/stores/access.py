@@ -7,18 +7,23 @@ Keys are stored as HMACs; the key itself is never here. What happens to principa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import BigInteger, Connection, String, bindparam, func, insert, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from qpu_backend.domain.principals import check_principals
 from qpu_backend.domain.tenancy import PrincipalId, Role, SystemScope, TenantId, TenantScope
+from qpu_backend.stores.cursors import page_of
 from qpu_backend.stores.database import is_duplicate
 from qpu_backend.stores.errors import ForeignTenant, InvalidCursor, MissingRow, NameTaken
+from qpu_backend.stores.given import among, listed
 from qpu_backend.stores.ids import new_id
 from qpu_backend.stores.rows import columns_of, parameters_of
 from qpu_backend.stores.schema_access import api_keys, principals, tenants
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 DEFAULT_MAX_QUEUED_JOBS: Final = 1000
 """Unfinished jobs that a tenant may have where nothing is said."""
@@ -60,6 +65,7 @@ class KeyRow:
     expires_at_us: int | None
     revoked_at_us: int | None
     label: str = ""
+    replaces: str | None = None
 
     def ended(self, now_us: int) -> bool:
         """Whether the key opens nothing any more at this wall time, whoever has it."""
@@ -95,10 +101,13 @@ class KeyOwner:
 
 def find_key(connection: Connection, key_hmac: str) -> KeyOwner | None:
     """Whose key has this HMAC, valid or not; ``None`` when nobody's."""
-    row = connection.execute(_FIND_KEY, {"key_hmac": key_hmac}).one_or_none()
-    if row is None:
-        return None
-    return KeyOwner(*row)
+    return find_keys(connection, [key_hmac]).get(key_hmac)
+
+
+def find_keys(connection: Connection, key_hmacs: Collection[str]) -> dict[str, KeyOwner]:
+    """Whose keys have these HMACs, valid or not, by HMAC; what is nobody's is left out."""
+    rows = connection.execute(_FIND_KEYS, {"key_hmacs": listed(key_hmacs)}).all()
+    return {row[0]: KeyOwner(*row[1:]) for row in rows}
 
 
 # --- a tenant about itself ----------------------------------------------------------------------------------------
@@ -183,8 +192,9 @@ def insert_key(
     now_us: int,
     expires_at_us: int | None = None,
     label: str = "",
+    replaces: str | None = None,
 ) -> KeyRow:
-    """Store a key's HMAC for a principal.
+    """Store a key's HMAC for a principal; ``replaces`` is the key in whose place it comes.
 
     Raises:
         ForeignTenant: a tenant's scope and another tenant.
@@ -194,7 +204,9 @@ def insert_key(
     found = connection.execute(_PRINCIPAL, {"id": principal_id, "tenant_id": tenant_id}).one_or_none()
     if found is None:
         raise MissingRow("principal", principal_id)
-    key = KeyRow(new_id("key"), TenantId(tenant_id), PrincipalId(principal_id), now_us, expires_at_us, None, label)
+    key = KeyRow(
+        new_id("key"), TenantId(tenant_id), PrincipalId(principal_id), now_us, expires_at_us, None, label, replaces
+    )
     connection.execute(insert(api_keys), {**_key_parameters(key), "key_hmac": key_hmac})
     return key
 
@@ -219,7 +231,7 @@ def page_of_tenants(
             raise InvalidCursor
         values |= {"after_us": TenantRow(*last).created_at_us, "after_id": cursor}
     rows = [TenantRow(*row) for row in connection.execute(_TENANTS_AFTER, values)]
-    return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
+    return page_of(rows, limit, lambda row: row.id)
 
 
 def find_tenant(connection: Connection, _scope: SystemScope, name: str) -> TenantRow | None:
@@ -236,11 +248,6 @@ def list_principals(connection: Connection, _scope: SystemScope, tenant_id: str)
 def list_keys(connection: Connection, _scope: SystemScope, tenant_id: str) -> list[KeyRow]:
     """A tenant's keys, oldest first, the revoked ones too."""
     return [KeyRow(*row) for row in connection.execute(_KEYS, {"tenant_id": tenant_id})]
-
-
-def revoke_key(connection: Connection, _scope: SystemScope, key_id: str, now_us: int) -> bool:
-    """Close the door for a key. Whether this call did it: a revoked key stays revoked since the first time."""
-    return connection.execute(_REVOKE, {"key_id": key_id, "at_us": now_us}).rowcount == 1
 
 
 def set_weight(connection: Connection, _scope: SystemScope, tenant_id: str, weight: int) -> bool:
@@ -288,13 +295,9 @@ _KEYS: Final = (
     .where(api_keys.c.tenant_id == bindparam("tenant_id"))
     .order_by(api_keys.c.created_at_us, api_keys.c.id)
 )
-_REVOKE: Final = (
-    update(api_keys)
-    .where(api_keys.c.id == bindparam("key_id"), api_keys.c.revoked_at_us.is_(None))
-    .values(revoked_at_us=bindparam("at_us"))
-)
-_FIND_KEY: Final = (
+_FIND_KEYS: Final = (
     select(
+        api_keys.c.key_hmac,
         api_keys.c.id,
         tenants.c.id,
         tenants.c.name,
@@ -307,5 +310,5 @@ _FIND_KEY: Final = (
     )
     .join(principals, principals.c.id == api_keys.c.principal_id)
     .join(tenants, tenants.c.id == api_keys.c.tenant_id)
-    .where(api_keys.c.key_hmac == bindparam("key_hmac"))
+    .where(among(api_keys.c.key_hmac, "key_hmacs"))
 )

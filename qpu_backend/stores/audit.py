@@ -5,14 +5,11 @@ The order of the chain is the order of sealing, not of ids: a transaction that c
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
     Text,
@@ -27,7 +24,8 @@ from sqlalchemy import (
 )
 
 from qpu_backend.domain.audit import Entry, Sealed, by_principal
-from qpu_backend.stores.errors import ForeignTenant, InvalidCursor
+from qpu_backend.stores.cursors import CURSOR, page_of, read_cursor, write_cursor
+from qpu_backend.stores.errors import ForeignTenant
 from qpu_backend.stores.ids import new_id
 from qpu_backend.stores.schema_access import audit_log, principals
 
@@ -183,7 +181,7 @@ def seal_rows(connection: Connection, _scope: SystemScope, rows: Sequence[Sealed
         raise ValueError("a row of the audit log was sealed twice, or went away")
 
 
-# --- rows, cursors, statements --------------------------------------------------------------------------------------
+# --- rows, statements -----------------------------------------------------------------------------------------------
 
 
 def _page(connection: Connection, search: Search, cursor: str | None, limit: int) -> tuple[list[AuditRow], str | None]:
@@ -200,10 +198,9 @@ def _page(connection: Connection, search: Search, cursor: str | None, limit: int
         values["since"] = search.since_us
     if cursor is not None:
         query = query.where(_BEFORE)
-        values["cursor_us"], values["cursor_id"] = _read_cursor(cursor)
+        values["cursor_us"], values["cursor_id"] = read_cursor(cursor, "aud_")
     rows = [AuditRow(_entry(entry), number, seal) for *entry, number, seal in connection.execute(query, values)]
-    page = rows[:limit]
-    return page, _write_cursor(page[-1].entry) if len(rows) > limit else None
+    return page_of(rows, limit, lambda row: write_cursor(row.entry.at_us, row.entry.id))
 
 
 def _entry(columns: Sequence[Any]) -> Entry:
@@ -228,23 +225,7 @@ def _anonymous(row: AuditRow) -> AuditRow:
     return AuditRow(Entry(entry.id, entry.at_us, OPERATOR, *named), row.number, row.seal)
 
 
-def _write_cursor(entry: Entry) -> str:
-    return base64.urlsafe_b64encode(f"{entry.at_us}:{entry.id}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[int, str]:
-    try:
-        decoded = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-        at_us, _, row_id = decoded.partition(":")
-        if not (at_us.isascii() and at_us.isdigit() and len(at_us) < _DIGITS and row_id.startswith("aud_")):
-            raise InvalidCursor
-        return int(at_us), row_id
-    except (binascii.Error, ValueError) as error:
-        raise InvalidCursor from error
-
-
 _CHUNK: Final = 1000
-_DIGITS: Final = 19
 _LOCK_NUMBER: Final = 0x71_7075_6175_6474  # "qpuaudt"
 _SEALED: Final = audit_log.c.number.is_not(None)
 _POSSIBLE: Final = audit_log.c.number.between(1, 10**12)  # what somebody made of one must not use up all others
@@ -273,7 +254,5 @@ _PAGE: Final = select(*_PLACED).order_by(audit_log.c.at_us.desc(), audit_log.c.i
 _OF_ACTION: Final = (audit_log.c.action == bindparam("action")) | (
     func.substr(audit_log.c.action, 1, bindparam("length")) == bindparam("noun")
 )
-_BEFORE: Final = tuple_(audit_log.c.at_us, audit_log.c.id) < tuple_(
-    bindparam("cursor_us", type_=BigInteger()), bindparam("cursor_id", type_=Text())
-)
+_BEFORE: Final = tuple_(audit_log.c.at_us, audit_log.c.id) < CURSOR
 _PRINCIPALS: Final = select(principals.c.id).where(principals.c.tenant_id == bindparam("tenant"))

@@ -13,6 +13,8 @@ from qpu_backend.stores.rows import columns_of, parameters_of
 from qpu_backend.stores.schema import bookings, jobs
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from qpu_backend.domain.tenancy import SystemScope, TenantScope
 
 
@@ -77,11 +79,21 @@ def own_bookings_ahead(
 
 
 def front_of_tenant(
-    connection: Connection, _scope: SystemScope, device_id: str, tenant_id: str, *, limit: int
+    connection: Connection,
+    _scope: SystemScope,
+    device_id: str,
+    tenant_id: str,
+    *,
+    limit: int,
+    without: Collection[str] = (),
 ) -> list[QueuedJobRow]:
-    """The first waiting jobs of whoever has the window, wherever they stand in the queue, by their start tags."""
-    rows = connection.execute(_FRONT, {"device": device_id, "tenant": tenant_id, "limit": limit})
-    return [QueuedJobRow(*row) for row in rows]
+    """The first waiting jobs of whoever has the window, wherever they stand in the queue, by their start tags.
+
+    Those of ``without`` are not seen, and others in their place.
+    """
+    values = {"device": device_id, "tenant": tenant_id, "limit": limit + len(without)}
+    rows = [QueuedJobRow(*row) for row in connection.execute(_FRONT, values)]
+    return [row for row in rows if row.id not in without][:limit]
 
 
 _parameters: Final = parameters_of(BookingRow)

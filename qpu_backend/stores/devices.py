@@ -19,11 +19,12 @@ from sqlalchemy import Connection, bindparam, select, update
 from qpu_backend.stores.database import now_us
 from qpu_backend.stores.errors import ClockReversed, LeaseLost, MissingRow
 from qpu_backend.stores.expressions import DatabaseClock, insert_ignoring
+from qpu_backend.stores.given import among, listed
 from qpu_backend.stores.rows import columns_of
 from qpu_backend.stores.schema import devices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from qpu_backend.domain.tenancy import SystemScope
 
@@ -103,6 +104,11 @@ def read_device(connection: Connection, device_id: str) -> DeviceRow | None:
     """The device's row, without a lock."""
     row = connection.execute(_READ, {"device": device_id}).one_or_none()
     return None if row is None else DeviceRow(*row)
+
+
+def read_devices(connection: Connection, device_ids: Iterable[str]) -> dict[str, DeviceRow]:
+    """The rows of several devices, without a lock; those that do not exist are left out."""
+    return {row.id: DeviceRow(*row) for row in connection.execute(_READ_SOME, {"devices": listed(device_ids)})}
 
 
 def lock_device(connection: Connection, _scope: SystemScope, device_id: str) -> DeviceRow:
@@ -247,6 +253,7 @@ _THIS: Final = devices.c.id == bindparam("device")
 _OURS: Final = (_THIS, devices.c.lease_epoch == bindparam("epoch"), devices.c.lease_holder.is_not(None))
 _LIST: Final = select(*columns_of(DeviceRow, devices)).order_by(devices.c.id)
 _READ: Final = select(*columns_of(DeviceRow, devices)).where(_THIS)
+_READ_SOME: Final = select(*columns_of(DeviceRow, devices)).where(among(devices.c.id, "devices"))
 _LOCK: Final = _READ.with_for_update(key_share=True)
 _INSERT: Final = insert_ignoring(devices)
 _SET_MODEL: Final = update(devices).where(_THIS).values(model=bindparam("options"))

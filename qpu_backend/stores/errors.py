@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, ClassVar
 from qpu_backend.domain.tenancy import TenantScope
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from qpu_backend.domain.tenancy import SystemScope
 
 
@@ -144,7 +146,7 @@ class IdempotencyKeyTaken(StoreError):
     code = "idempotency_key_taken"
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"a concurrent request stored a job under the idempotency key {key!r}")
+        super().__init__(f"another request has the idempotency key {key!r} at this moment; send it again")
         self.key = key
 
 
@@ -200,6 +202,13 @@ class ForeignTenant(StoreError):
         """Raise it, unless a matter of this tenant may be dealt with under this scope."""
         if isinstance(scope, TenantScope) and scope.tenant_id != tenant_id:
             raise cls(f"a matter of {tenant_id} under the scope of {scope.tenant_id}")
+
+    @classmethod
+    def unless_all_own(cls, scopes: Iterable[TenantScope], tenant_ids: Iterable[str]) -> None:
+        """Raise it, unless the matters are of tenants whose scopes are there."""
+        strangers = set(tenant_ids) - {scope.tenant_id for scope in scopes}
+        if strangers:
+            raise cls(f"matters of {', '.join(sorted(strangers))} under the scopes of others")
 
 
 class InvalidCursor(StoreError):

@@ -8,19 +8,20 @@ Append events last in a transaction: the tenant's row is wanted by each of its s
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, Integer, bindparam, func, insert, literal_column, select, update
 
 from qpu_backend.domain.tenancy import SystemScope, TenantScope
 from qpu_backend.stores.errors import ForeignTenant, MissingRow
+from qpu_backend.stores.given import among, given, given_rows, listed, put
 from qpu_backend.stores.rows import columns_of, parameters_of
 from qpu_backend.stores.schema import job_events, jobs
 from qpu_backend.stores.schema_access import tenants
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from qpu_backend.domain.jobs import JobState
 
@@ -98,15 +99,14 @@ def append_events(
     return _append(connection, events, seqs)
 
 
-def append_first(connection: Connection, scope: TenantScope, event: NewEvent) -> EventRow:
-    """The first event of a job that this transaction has inserted, counting one.
+def append_first(connection: Connection, scopes: Collection[TenantScope], events: Sequence[NewEvent]) -> list[EventRow]:
+    """The first event of each job that this transaction has inserted, counting one.
 
     Raises:
-        ForeignTenant: an event of another tenant.
+        ForeignTenant: an event of a tenant whose scope is not there.
     """
-    ForeignTenant.unless_own(scope, event.tenant_id)
-    (row,) = _append(connection, [event], {event.job_id: 0})
-    return row
+    ForeignTenant.unless_all_own(scopes, (event.tenant_id for event in events))
+    return _append(connection, events, {event.job_id: 0 for event in events}) if events else []
 
 
 def _append(connection: Connection, events: Sequence[NewEvent], seqs: dict[str, int]) -> list[EventRow]:
@@ -128,7 +128,7 @@ def _append(connection: Connection, events: Sequence[NewEvent], seqs: dict[str, 
                 event.message,
             )
         )
-    connection.execute(_INSERT, [_parameters(row) for row in rows])
+    connection.execute(_INSERT, given_rows(_parameters(row) for row in rows))
     return rows
 
 
@@ -174,12 +174,9 @@ def _take_seqs(connection: Connection, counts: Counter[str], owners: dict[str, s
 
 def _take_cursors(connection: Connection, counts: Counter[str]) -> dict[str, int]:
     """Lock the tenants in ascending order, add to their counters, and return what the counters were before."""
-    before: dict[str, int] = {}
-    for tenant_id in sorted(counts):
-        count = counts[tenant_id]
-        cursor = connection.execute(_TAKE_CURSOR, {"tenant": tenant_id, "count": count}).scalar_one()
-        before[tenant_id] = int(cursor) - count
-    return before
+    values = given_rows({"id": tenant_id, "event_cursor": count} for tenant_id, count in counts.items())
+    taken = connection.execute(_TAKE_CURSORS, {**values, "tenants": listed(counts)})
+    return {tenant_id: int(cursor) - counts[tenant_id] for tenant_id, cursor in taken}
 
 
 _parameters: Final = parameters_of(EventRow)
@@ -190,7 +187,7 @@ _SINCE_ROW: Final = (
     .where(bindparam("row") < _ROW)
     .order_by(_ROW)
 )
-_INSERT: Final = insert(job_events)
+_INSERT: Final = put(insert(job_events), job_events, *(field.name for field in fields(EventRow)))
 _IDS: Final = jobs.c.id.in_(bindparam("ids", expanding=True))
 _LOCK_JOBS: Final = select(jobs.c.id).where(_IDS).order_by(jobs.c.id).with_for_update(key_share=True)
 _TAKE_SEQS: Final = (
@@ -199,11 +196,19 @@ _TAKE_SEQS: Final = (
     .values(event_seq=jobs.c.event_seq + bindparam("count"))
     .returning(jobs.c.id, jobs.c.tenant_id, jobs.c.event_seq)
 )
-_TAKE_CURSOR: Final = (
+_LOCKED: Final = (
+    select(tenants.c.id)
+    .where(among(tenants.c.id, "tenants"))
+    .order_by(tenants.c.id)
+    .with_for_update(key_share=True)
+    .cte("locked")
+)
+_COUNTED: Final = given(tenants, "id", "event_cursor")
+_TAKE_CURSORS: Final = (
     update(tenants)
-    .where(tenants.c.id == bindparam("tenant"))
-    .values(event_cursor=tenants.c.event_cursor + bindparam("count"))
-    .returning(tenants.c.event_cursor)
+    .where(tenants.c.id == _COUNTED.c.id, tenants.c.id.in_(select(_LOCKED.c.id)))
+    .values(event_cursor=tenants.c.event_cursor + _COUNTED.c.event_cursor)
+    .returning(tenants.c.id, tenants.c.event_cursor)
 )
 _CURSOR: Final = select(tenants.c.event_cursor).where(tenants.c.id == bindparam("tenant"))
 _OF_JOB: Final = (

@@ -56,8 +56,9 @@ class InsertIgnoring(Insert):
 
 @compiles(InsertIgnoring)
 def _insert_ignoring(element: InsertIgnoring, compiler: SQLCompiler, **options: Any) -> str:
-    insert = compiler.visit_insert(element, **options)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return f"{insert} ON CONFLICT DO NOTHING"
+    insert = str(compiler.visit_insert(element, **options))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    before, returning, columns = insert.partition(" RETURNING ")
+    return f"{before} ON CONFLICT DO NOTHING{returning}{columns}"
 
 
 def insert_ignoring(table: Table) -> Insert:

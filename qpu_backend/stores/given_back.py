@@ -12,6 +12,7 @@ from qpu_backend.domain.invoices import Month, allowance_left
 from qpu_backend.domain.ledger import ALLOWANCE, REFUND_PREFIX, REVENUE
 from qpu_backend.domain.reconciliation import Difference, Finding
 from qpu_backend.stores.errors import ForeignTenant
+from qpu_backend.stores.rows import STREAMED
 from qpu_backend.stores.schema_access import tenants
 from qpu_backend.stores.schema_money import invoices, postings
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from qpu_backend.domain.quota import Interval
     from qpu_backend.domain.tenancy import SystemScope, TenantScope
-
-_STREAMED: Final = {"yield_per": 1000}
 
 
 def lock_account(connection: Connection, _scope: SystemScope, tenant_id: str) -> None:
@@ -43,13 +42,13 @@ def given_back_of(connection: Connection, scope: SystemScope | TenantScope, tena
 def allowance_findings(connection: Connection, _scope: SystemScope) -> Iterator[Finding]:
     """Refunds that paid out what had been free, or took back something else."""
     sums: defaultdict[tuple[str, Month], _Sum] = defaultdict(_Sum)
-    for row in connection.execute(_REFUNDS, execution_options=_STREAMED):
+    for row in connection.execute(_REFUNDS, execution_options=STREAMED):
         month = Month.of(row.charged_at_us)
         total = sums[row.tenant_id, month]
         total.taken_micro += int(row.taken_micro)
         if row.refunded_at_us >= month.interval.end_us:
             total.given_back_micro += int(row.amount_micro)
-    for row in connection.execute(_INVOICES, execution_options=_STREAMED):
+    for row in connection.execute(_INVOICES, execution_options=STREAMED):
         total = sums.pop((row.tenant_id, Month.parse(row.month)), None)
         if total is None:
             continue

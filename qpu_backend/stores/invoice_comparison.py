@@ -26,32 +26,34 @@ from sqlalchemy import (
 from qpu_backend.domain.invoices import LineKind, Month
 from qpu_backend.domain.reconciliation import Difference, Finding
 from qpu_backend.stores.invoice_records import IS_REFUND
+from qpu_backend.stores.rows import STREAMED
 from qpu_backend.stores.schema import sessions
 from qpu_backend.stores.schema_money import invoice_lines, invoices, postings, usage_records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from sqlalchemy import Subquery
 
     from qpu_backend.domain.tenancy import SystemScope
 
-_STREAMED: Final = {"yield_per": 1000}
-
 
 def invoice_findings(connection: Connection, _scope: SystemScope) -> Iterator[Finding]:
     """Invoices that do not add up, month by month."""
     for kind, statement in ((Difference.INVOICE_TOTAL, _TOTAL), (Difference.MISPOSTED_ALLOWANCE, _ALLOWANCE)):
-        yield from _read(connection, kind, statement, {})
+        yield from read_findings(connection, kind, statement)
     for month in list(connection.execute(_MONTHS).scalars()):
         bounds = Month.parse(month).interval
         values = {"of_month": month, "start": bounds.start_us, "end": bounds.end_us}
         for kind, statement in _MONTHLY:
-            yield from _read(connection, kind, statement, values)
+            yield from read_findings(connection, kind, statement, values)
 
 
-def _read(connection: Connection, kind: Difference, statement: Executable, values: dict[str, Any]) -> Iterator[Finding]:
-    for row in connection.execute(statement, values, execution_options=_STREAMED):
+def read_findings(
+    connection: Connection, kind: Difference, statement: Executable, values: Mapping[str, Any] | None = None
+) -> Iterator[Finding]:
+    """What a statement finds: id, tenant, unit, what was expected, what was found."""
+    for row in connection.execute(statement, values, execution_options=STREAMED):
         yield Finding(kind, row[0], row[1], row[2], int(row[3]), int(row[4]))
 
 

@@ -32,7 +32,9 @@ from sqlalchemy import (
 
 from qpu_backend.domain.invoices import Fact, Group, LineKind
 from qpu_backend.domain.ledger import REVENUE
+from qpu_backend.stores.cursors import page_of
 from qpu_backend.stores.errors import ForeignTenant, InvalidCursor
+from qpu_backend.stores.rows import STREAMED
 from qpu_backend.stores.schema import sessions
 from qpu_backend.stores.schema_money import postings, usage_records
 
@@ -41,8 +43,6 @@ if TYPE_CHECKING:
 
     from qpu_backend.domain.quota import Interval
     from qpu_backend.domain.tenancy import SystemScope, TenantScope
-
-_STREAMED: Final = {"yield_per": 1000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def facts_of(
 def _facts(connection: Connection, tenant_id: str, month: Interval) -> Iterator[Fact]:
     values = {"tenant": tenant_id, "start": month.start_us, "end": month.end_us}
     for kind, query in _FACTS.items():
-        for row in connection.execute(query, values, execution_options=_STREAMED):
+        for row in connection.execute(query, values, execution_options=STREAMED):
             yield Fact(Group(kind, row[0], row[1], row[2]), int(row[3]), int(row[4]), int(row[5]))
 
 
@@ -135,8 +135,7 @@ def records_of_line(
             raise InvalidCursor
         values["after"] = cursor
     rows = [RecordRow(*row) for row in connection.execute(query, values)]
-    page = rows[:limit]
-    return page, page[-1].id if len(rows) > limit else None
+    return page_of(rows, limit, lambda row: row.id)
 
 
 # --- the three kinds of records, as columns that reconciliation reads too -----------------------------------------

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection, Integer, bindparam, insert, select
 
 from qpu_backend.domain.invoices import Group, Line, LineKind
+from qpu_backend.stores.cursors import page_of
 from qpu_backend.stores.errors import ForeignTenant, InvalidCursor
 from qpu_backend.stores.expressions import insert_ignoring
 from qpu_backend.stores.rows import columns_of, parameters_of
@@ -108,8 +109,7 @@ def list_invoices(
             raise InvalidCursor
         query, values = _NEWEST.where(_EARLIER), values | {"of_month": cursor}
     rows = [InvoiceRow(*row) for row in connection.execute(query, values)]
-    page = rows[:limit]
-    return page, page[-1].month if len(rows) > limit else None
+    return page_of(rows, limit, lambda row: row.month)
 
 
 _parameters: Final = parameters_of(InvoiceRow)

@@ -51,7 +51,7 @@ class Continuation:
     Attributes:
         leg: the next one.
         footprint: what it needs.
-        start_tag, finish_tag, fairness_cost: its place in the queue; see :class:`qpu_backend.stores.jobs.NewJob`.
+        start_tag, finish_tag, fairness_cost: its place in the queue; see :class:`qpu_backend.stores.new_jobs.NewJob`.
         simulator_cpu_us: of the leg that has run.
     """
 
@@ -133,6 +133,14 @@ def mark_cancelled(
     """Running jobs whose result nobody wants. Which of them were running."""
     rows = [{"job": job_id, "at_us": finished_at_us} for job_id in job_ids]
     return _change(connection, _DISCARD, rows, JobState.RUNNING)
+
+
+def discard_queued(
+    connection: Connection, _scope: SystemScope, job_ids: Iterable[str], *, finished_at_us: int
+) -> frozenset[str]:
+    """Waiting jobs that nobody wants any more. Which of them were waiting."""
+    rows = [{"job": job_id, "at_us": finished_at_us} for job_id in job_ids]
+    return _change(connection, _DISCARD, rows, JobState.QUEUED)
 
 
 def requeue_solo(connection: Connection, _scope: SystemScope, job_ids: Iterable[str]) -> frozenset[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,75 +9,26 @@ from sqlalchemy import (
     Connection,
     Select,
     String,
+    and_,
     bindparam,
     exists,
     func,
-    insert,
     literal_column,
     select,
     tuple_,
     types,
 )
-from sqlalchemy.exc import IntegrityError
 
 from qpu_backend.domain.jobs import JobState
-from qpu_backend.stores.database import is_duplicate
-from qpu_backend.stores.errors import DatabaseBusy, ForeignTenant, IdempotencyKeyTaken, InvalidCursor
-from qpu_backend.stores.expressions import ArrayElements
-from qpu_backend.stores.rows import columns_of, parameters_of
-from qpu_backend.stores.schema import jobs
+from qpu_backend.stores.cursors import CURSOR, page_of, read_cursor, write_cursor
+from qpu_backend.stores.given import among, listed
+from qpu_backend.stores.rows import columns_of
+from qpu_backend.stores.schema import job_tags, jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from qpu_backend.domain.tenancy import SystemScope, TenantScope
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
-    """A job as admission stores it: queued, never started.
-
-    Attributes:
-        quota_start: what :func:`quota.reserve` returned.
-        fairness_cost: µs · qubit, expected; ``finish_tag = start_tag + fairness_cost / weight``.
-        legs: how it is cut, with the footprint and the cost of its first leg; ``None`` when it runs in one piece.
-    """
-
-    id: str
-    tenant_id: str
-    principal_id: str
-    device_id: str
-    backend: str
-    program: str
-    created_at_us: int
-    tags: list[str]
-    options: Mapping[str, Any]
-    seed: int
-    calibration_id: str | None
-    idempotency_key: str | None
-    raw_digest: str
-    canonical_digest: str
-    program_sha: str
-    footprint: Mapping[str, Any]
-    num_circuits: int
-    num_executions: int
-    shots: int
-    device_us: int
-    footprint_qubits: int
-    price_micro: int
-    price_book: str
-    max_cost_micro: int | None
-    quota_start: list[Any]
-    start_tag: int
-    finish_tag: int
-    fairness_cost: int
-    lane: str = "standard"
-    start_by_us: int | None = None
-    slice: str | None = None
-    session_id: str | None = None
-    legs: Mapping[str, Any] | None = None
-    num_legs: int = 1
-    quote_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +113,24 @@ class QueuedJobRow:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs to list; ``None`` means any."""
+    """Which jobs to list; what is empty or ``None`` means any.
 
-    state: JobState | None = None
+    Attributes:
+        states: one of these.
+        backend: on this one.
+        tags: with all of these.
+        created_from_us, created_until_us: wall times, the first included, the second not.
+        session: part of this one.
+        program: of this kind.
+    """
+
+    states: tuple[JobState, ...] = ()
     backend: str | None = None
-    tag: str | None = None
+    tags: tuple[str, ...] = ()
+    created_from_us: int | None = None
+    created_until_us: int | None = None
+    session: str | None = None
+    program: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,25 +142,6 @@ class JobPageRows:
 
 
 # --- for a tenant -------------------------------------------------------------------------------------------------
-
-
-def insert_job(connection: Connection, scope: TenantScope, job: NewJob, *, event_seq: int = 0) -> JobRow:
-    """Put a job into the queue, with so many events that its transaction is about to insert.
-
-    Raises:
-        IdempotencyKeyTaken: a concurrent twin was stored first; the transaction is lost.
-        ForeignTenant: the job names another tenant or principal than the scope.
-    """
-    if (job.tenant_id, job.principal_id) != (scope.tenant_id, scope.principal_id):
-        raise ForeignTenant(f"job {job.id} names {job.tenant_id}/{job.principal_id}, not the principal that asks")
-    try:
-        return JobRow(*connection.execute(_INSERT, {**_parameters(job), "event_seq": event_seq}).one())
-    except IntegrityError as error:
-        if job.idempotency_key is not None and is_duplicate(error) and "idempotency" in str(error.orig):
-            raise IdempotencyKeyTaken(job.idempotency_key) from error
-        if "program_sha" in str(error.orig):  # the same bytes were there, and went to the archive a moment ago
-            raise DatabaseBusy("the program's bytes were being archived; submit it again") from error
-        raise
 
 
 def find_by_idempotency_key(connection: Connection, scope: TenantScope, key: str) -> JobRow | None:
@@ -230,16 +174,21 @@ def list_jobs(
     values["tenant_id"] = scope.tenant_id
     values["limit"] = limit + 1
     if cursor is not None:
-        values["cursor_us"], values["cursor_id"] = _read_cursor(cursor)
-        query = query.where(_OLDER)
+        values["cursor_us"], values["cursor_id"] = read_cursor(cursor, "job_")
+        query = query.where(_TAGGED_OLDER if filters.tags else _OLDER)
     rows = [JobRow(*row) for row in connection.execute(query, values)]
-    page = rows[:limit]
-    return JobPageRows(page, _write_cursor(page[-1]) if len(rows) > limit else None)
+    return JobPageRows(*page_of(rows, limit, lambda row: write_cursor(row.created_at_us, row.id)))
 
 
 def count_unfinished(connection: Connection, scope: TenantScope) -> int:
     """How many of the tenant's jobs are queued or running."""
-    return int(connection.execute(_UNFINISHED, {"tenant_id": scope.tenant_id}).scalar_one())
+    return count_all_unfinished(connection, [scope]).get(scope.tenant_id, 0)
+
+
+def count_all_unfinished(connection: Connection, scopes: Collection[TenantScope]) -> dict[str, int]:
+    """How many jobs of each of these tenants are queued or running; those without any are left out."""
+    found = connection.execute(_UNFINISHED, {"tenants": listed(scope.tenant_id for scope in scopes)})
+    return {tenant_id: int(number) for tenant_id, number in found}
 
 
 def count_ahead(connection: Connection, scope: TenantScope, job: JobRow) -> int:
@@ -260,12 +209,18 @@ def count_before(connection: Connection, _scope: SystemScope, device_id: str, *,
 
 
 def queue_view(
-    connection: Connection, _scope: SystemScope, device_id: str, *, per_tenant: int, window: int
+    connection: Connection,
+    _scope: SystemScope,
+    device_id: str,
+    *,
+    per_tenant: int,
+    window: int,
+    without: Collection[str] = (),
 ) -> list[QueuedJobRow]:
     """The front of the queue: by (start tag, id), at most ``per_tenant`` jobs of a tenant and ``window`` in all.
 
-    Reads a window by index; where tenants have more in it than they may, another one without them, until it is full or
-    the queue has ended.
+    Reads a window by index; where tenants have more in it than they may, or it has jobs of ``without``, which are not
+    seen, another one beyond it, until it is full or the queue has ended.
     """
     view: list[QueuedJobRow] = []
     counts: dict[str, int] = {}
@@ -276,7 +231,7 @@ def queue_view(
         rows = [QueuedJobRow(*row) for row in connection.execute(_QUEUE, values)]
         for job in rows:
             count = counts.get(job.tenant_id, 0)
-            if count < per_tenant:
+            if count < per_tenant and job.id not in without:
                 counts[job.tenant_id] = count + 1
                 view.append(job)
         if len(rows) < window:
@@ -314,33 +269,32 @@ def running_jobs(connection: Connection, _scope: SystemScope, device_id: str) ->
     return [JobRow(*row) for row in connection.execute(_RUNNING, {"device": device_id})]
 
 
-# --- cursors and statements ---------------------------------------------------------------------------------------
-
-
-def _write_cursor(job: JobRow) -> str:
-    return base64.urlsafe_b64encode(f"{job.created_at_us}/{job.id}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[int, str]:
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-        created_at_us, _, job_id = text.partition("/")
-        position = int(created_at_us)
-    except ValueError as error:
-        raise InvalidCursor from error
-    if not job_id or not job_id.isprintable() or not -(2**63) <= position < 2**63:
-        raise InvalidCursor
-    return position, job_id
+# --- statements ---------------------------------------------------------------------------------------------------
 
 
 def _listing(filters: JobFilter) -> tuple[Select[Any], dict[str, Any]]:
-    query, values = _NEWEST, dict[str, Any]()
-    if filters.state is not None:
-        query, values["state"] = query.where(jobs.c.state == bindparam("state")), filters.state
-    if filters.backend is not None:
-        query, values["backend"] = query.where(jobs.c.backend == bindparam("backend")), filters.backend
-    if filters.tag is not None:
-        query, values["tag"] = query.where(_HAS_TAG), filters.tag
+    """The walk that gives the fewest rows to look at: along a tag, else along a session, a backend, or all jobs."""
+    query, values = (_NEWEST_TAGGED if filters.tags else _NEWEST), dict[str, Any]()
+    at_us = job_tags.c.created_at_us if filters.tags else jobs.c.created_at_us
+    for number, tag in enumerate(filters.tags):
+        values[f"tag_{number}"] = tag
+        if number:
+            other = job_tags.alias()
+            same = (other.c.tenant_id == jobs.c.tenant_id, other.c.job_id == jobs.c.id)
+            same_time = other.c.created_at_us == jobs.c.created_at_us
+            query = query.where(exists().where(*same, same_time, other.c.tag == bindparam(f"tag_{number}")))
+    if filters.states:
+        query = query.where(jobs.c.state.in_(bindparam("states", expanding=True)))
+        values["states"] = sorted(filters.states)
+    for column, value in ((jobs.c.backend, filters.backend), (jobs.c.session_id, filters.session)):
+        if value is not None:
+            query, values[f"of_{column.name}"] = query.where(column == bindparam(f"of_{column.name}")), value
+    if filters.program is not None:
+        query, values["of_program"] = query.where(jobs.c.program == bindparam("of_program")), filters.program
+    if filters.created_from_us is not None:
+        query, values["from_us"] = query.where(at_us >= bindparam("from_us")), filters.created_from_us
+    if filters.created_until_us is not None:
+        query, values["until_us"] = query.where(at_us < bindparam("until_us")), filters.created_until_us
     return query, values
 
 
@@ -348,7 +302,6 @@ def _ids_in(name: str) -> Any:
     return jobs.c.id.in_(bindparam(name, expanding=True))
 
 
-_parameters: Final = parameters_of(NewJob)
 _ROW: Final = columns_of(JobRow, jobs)
 _OF_TENANT: Final = jobs.c.tenant_id == bindparam("tenant_id")
 _IS_QUEUED: Final = jobs.c.state == literal_column("'queued'")  # literal: partial indexes match words, not parameters
@@ -357,7 +310,6 @@ _ON_DEVICE: Final = jobs.c.device_id == bindparam("device")
 _POSITION: Final = tuple_(jobs.c.start_tag, jobs.c.id)
 _GIVEN_POSITION: Final = tuple_(bindparam("tag", type_=types.BigInteger()), bindparam("id", type_=String()))
 
-_INSERT: Final = insert(jobs).values(state=literal_column("'queued'")).returning(*_ROW)
 _GET: Final = select(*_ROW).where(jobs.c.id == bindparam("id"), _OF_TENANT)
 _MANY: Final = select(*_ROW).where(_ids_in("ids"))
 _LOCK_MANY: Final = _MANY.order_by(jobs.c.id).with_for_update(key_share=True)
@@ -367,15 +319,21 @@ _BY_KEY: Final = select(*_ROW).where(
 _NEWEST: Final = (
     select(*_ROW).where(_OF_TENANT).order_by(jobs.c.created_at_us.desc(), jobs.c.id.desc()).limit(bindparam("limit"))
 )
-_OLDER: Final = tuple_(jobs.c.created_at_us, jobs.c.id) < tuple_(
-    bindparam("cursor_us", type_=types.BigInteger()), bindparam("cursor_id", type_=String())
+_OLDER: Final = tuple_(jobs.c.created_at_us, jobs.c.id) < CURSOR
+_NEWEST_TAGGED: Final = (
+    select(*_ROW)
+    .join(job_tags, and_(job_tags.c.job_id == jobs.c.id, job_tags.c.tenant_id == jobs.c.tenant_id))
+    .where(job_tags.c.tenant_id == bindparam("tenant_id"), job_tags.c.tag == bindparam("tag_0"))
+    .order_by(job_tags.c.created_at_us.desc(), job_tags.c.job_id.desc())
+    .limit(bindparam("limit"))
 )
-_TAGS: Final = ArrayElements(jobs.c.tags).table_valued("value", name="tag")
-_HAS_TAG: Final = exists(select(1).select_from(_TAGS).where(_TAGS.c.value == bindparam("tag")))
+_TAGGED_OLDER: Final = tuple_(job_tags.c.created_at_us, job_tags.c.job_id) < CURSOR
 _UNFINISHED: Final = (
-    select(func.count())
-    .select_from(jobs)
-    .where(_OF_TENANT, jobs.c.state.in_([literal_column("'queued'"), literal_column("'running'")]))
+    select(jobs.c.tenant_id, func.count())
+    .where(
+        among(jobs.c.tenant_id, "tenants"), jobs.c.state.in_([literal_column("'queued'"), literal_column("'running'")])
+    )
+    .group_by(jobs.c.tenant_id)
 )
 _AHEAD: Final = select(func.count()).select_from(jobs).where(_ON_DEVICE, _IS_QUEUED, _POSITION < _GIVEN_POSITION)
 _QUEUED: Final = select(func.count()).select_from(jobs).where(_ON_DEVICE, _IS_QUEUED)

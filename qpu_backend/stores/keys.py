@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import BigInteger, Connection, String, and_, bindparam, func, or_, select, tuple_, update
+from sqlalchemy import BigInteger, Connection, and_, bindparam, func, or_, select, tuple_, update
 
 from qpu_backend.stores.access import KeyRow
+from qpu_backend.stores.cursors import CURSOR, page_of
 from qpu_backend.stores.errors import ForeignTenant, InvalidCursor
 from qpu_backend.stores.rows import columns_of
 from qpu_backend.stores.schema_access import api_keys
@@ -67,8 +68,7 @@ def page_of_keys(
         query = query.where(_OLDER)
         values |= {"cursor_us": last.created_at_us, "cursor_id": last.id}
     rows = [KeyRow(*row) for row in connection.execute(query, values)]
-    page = rows[:limit]
-    return page, page[-1].id if len(rows) > limit else None
+    return page_of(rows, limit, lambda row: row.id)
 
 
 def count_live_keys(
@@ -123,6 +123,18 @@ def revoke_one(
     return connection.execute(_REVOKE, {"tenant": tenant_id, "key": key_id, "at_us": now_us}).rowcount == 1
 
 
+def successors_of(
+    connection: Connection, scope: SystemScope | TenantScope, tenant_id: str, key_id: str
+) -> list[KeyRow]:
+    """The keys that came of a key by rotation, however many times, oldest first; ended ones too, itself not.
+
+    Raises:
+        ForeignTenant: a tenant's scope and another tenant.
+    """
+    ForeignTenant.unless_own(scope, tenant_id)
+    return [KeyRow(*row) for row in connection.execute(_SUCCESSORS, {"tenant": tenant_id, "key": key_id})]
+
+
 def revoke_keys_of(
     connection: Connection, scope: SystemScope | TenantScope, tenant_id: str, principal_id: str, now_us: int
 ) -> int:
@@ -145,15 +157,22 @@ _ROW: Final = columns_of(KeyRow, api_keys)
 _TENANT_OF: Final = select(api_keys.c.tenant_id).where(api_keys.c.id == bindparam("key"))
 _ONE: Final = select(*_ROW).where(_THIS)
 _LOCK: Final = _ONE.with_for_update()
+_CAME_OF: Final = (
+    select(api_keys.c.id).where(_OF_TENANT, api_keys.c.replaces == bindparam("key")).cte("came_of", recursive=True)
+)
+_ALL_THAT_CAME: Final = _CAME_OF.union(select(api_keys.c.id).where(_OF_TENANT, api_keys.c.replaces == _CAME_OF.c.id))
+_SUCCESSORS: Final = (
+    select(*_ROW)
+    .where(api_keys.c.id.in_(select(_ALL_THAT_CAME.c.id)))
+    .order_by(api_keys.c.created_at_us, api_keys.c.id)
+)
 _NEWEST: Final = (
     select(*_ROW)
     .where(_OF_PRINCIPAL)
     .order_by(api_keys.c.created_at_us.desc(), api_keys.c.id.desc())
     .limit(bindparam("limit"))
 )
-_OLDER: Final = tuple_(api_keys.c.created_at_us, api_keys.c.id) < tuple_(
-    bindparam("cursor_us", type_=BigInteger()), bindparam("cursor_id", type_=String())
-)
+_OLDER: Final = tuple_(api_keys.c.created_at_us, api_keys.c.id) < CURSOR
 _LIVE: Final = and_(
     _OPEN, or_(api_keys.c.expires_at_us.is_(None), api_keys.c.expires_at_us > bindparam("now", type_=BigInteger()))
 )

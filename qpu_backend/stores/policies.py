@@ -14,9 +14,11 @@ from qpu_backend.domain.policies import LISTS, NOT_LIMITED, POLICY_FIELDS, Polic
 from qpu_backend.stores.access import TenantRow
 from qpu_backend.stores.errors import MissingRow
 from qpu_backend.stores.expressions import insert_ignoring
+from qpu_backend.stores.given import among, listed
+from qpu_backend.stores.rates import Counts
 from qpu_backend.stores.rows import columns_of
 from qpu_backend.stores.schema import devices, jobs
-from qpu_backend.stores.schema_access import policies, rate_limits, tenants
+from qpu_backend.stores.schema_access import policies, principals, rate_limits, tenants
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -47,16 +49,27 @@ def read_standing(connection: Connection, scope: TenantScope) -> Standing:
     """The tenant's row, both policies and both arrivals, in one statement.
 
     Raises:
-        MissingRow: there is no such tenant.
+        MissingRow: there is no such principal of the tenant.
     """
-    key = {"tenant": scope.tenant_id, "principal": scope.principal_id}
-    row = connection.execute(_STANDING, key).one_or_none()
-    if row is None:
+    standing = read_standings(connection, [scope]).get((scope.tenant_id, scope.principal_id))
+    if standing is None:
         raise MissingRow("tenant", scope.tenant_id)
-    values = tuple(row)
+    return standing
+
+
+def read_standings(connection: Connection, scopes: Collection[TenantScope]) -> dict[tuple[str, str], Standing]:
+    """As :func:`read_standing`, of several, by (tenant, principal); those that do not exist are left out."""
+    asked = {(scope.tenant_id, scope.principal_id) for scope in scopes}
+    rows = connection.execute(_STANDINGS, {"principals": listed(principal_id for _, principal_id in asked)})
+    standings = [(principal_id, _standing(principal_id, values)) for principal_id, *values in rows]
+    found = {(standing.tenant.id, principal_id): standing for principal_id, standing in standings}
+    return {key: standing for key, standing in found.items() if key in asked}
+
+
+def _standing(principal_id: str, values: Sequence[Any]) -> Standing:
     tenant, rest = values[:_OF_TENANT], values[_OF_TENANT:]
     both = Policies(_policy(rest[:_OF_POLICY]), _policy(rest[_OF_POLICY : 2 * _OF_POLICY]))
-    whose = ("", scope.principal_id)
+    whose = ("", principal_id)
     arrivals = {one: at_us for one, at_us in zip(whose, rest[2 * _OF_POLICY :], strict=True) if at_us is not None}
     return Standing(TenantRow(*tenant), both, arrivals)
 
@@ -153,23 +166,36 @@ _OF_ALL: Final = policies.alias("of_all")
 _OF_ONE: Final = policies.alias("of_one")
 _ARRIVAL_OF_ALL: Final = rate_limits.alias("arrival_of_all")
 _ARRIVAL_OF_ONE: Final = rate_limits.alias("arrival_of_one")
-_STANDING: Final = (
+_STANDINGS: Final = (
     select(
+        principals.c.id,
         *columns_of(TenantRow, tenants),
         *(_OF_ALL.c[name] for name in POLICY_FIELDS),
         *(_OF_ONE.c[name] for name in POLICY_FIELDS),
         _ARRIVAL_OF_ALL.c.arrival_at_us,
         _ARRIVAL_OF_ONE.c.arrival_at_us,
     )
-    .select_from(tenants)
+    .select_from(principals)
+    .join(tenants, tenants.c.id == principals.c.tenant_id)
     .outerjoin(_OF_ALL, and_(_OF_ALL.c.tenant_id == tenants.c.id, _OF_ALL.c.principal_id == ""))
-    .outerjoin(_OF_ONE, and_(_OF_ONE.c.tenant_id == tenants.c.id, _OF_ONE.c.principal_id == bindparam("principal")))
-    .outerjoin(_ARRIVAL_OF_ALL, and_(_ARRIVAL_OF_ALL.c.tenant_id == tenants.c.id, _ARRIVAL_OF_ALL.c.principal_id == ""))
+    .outerjoin(_OF_ONE, and_(_OF_ONE.c.tenant_id == tenants.c.id, _OF_ONE.c.principal_id == principals.c.id))
+    .outerjoin(
+        _ARRIVAL_OF_ALL,
+        and_(
+            _ARRIVAL_OF_ALL.c.tenant_id == tenants.c.id,
+            _ARRIVAL_OF_ALL.c.principal_id == "",
+            _ARRIVAL_OF_ALL.c.counts == Counts.SUBMISSIONS,
+        ),
+    )
     .outerjoin(
         _ARRIVAL_OF_ONE,
-        and_(_ARRIVAL_OF_ONE.c.tenant_id == tenants.c.id, _ARRIVAL_OF_ONE.c.principal_id == bindparam("principal")),
+        and_(
+            _ARRIVAL_OF_ONE.c.tenant_id == tenants.c.id,
+            _ARRIVAL_OF_ONE.c.principal_id == principals.c.id,
+            _ARRIVAL_OF_ONE.c.counts == Counts.SUBMISSIONS,
+        ),
     )
-    .where(tenants.c.id == bindparam("tenant"))
+    .where(among(principals.c.id, "principals"))
 )
 _OF_A_TENANT: Final = (
     select(policies.c.principal_id, *_ROW)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import BigInteger, Connection, String, and_, bindparam, func, select, tuple_, update
+from sqlalchemy import BigInteger, Connection, and_, bindparam, func, select, tuple_, update
 
 from qpu_backend.stores.access import PrincipalRow
+from qpu_backend.stores.cursors import CURSOR, page_of
 from qpu_backend.stores.errors import ForeignTenant, InvalidCursor
 from qpu_backend.stores.rows import columns_of
 from qpu_backend.stores.schema_access import principals, tenants
@@ -105,8 +106,7 @@ def page_of_principals(
         query = query.where(_YOUNGER)
         values |= {"cursor_us": last.created_at_us, "cursor_id": last.id}
     rows = [PrincipalRow(*row) for row in connection.execute(query, values)]
-    page = rows[:limit]
-    return page, page[-1].id if len(rows) > limit else None
+    return page_of(rows, limit, lambda row: row.id)
 
 
 def lock_roster(connection: Connection, scope: SystemScope | TenantScope, tenant_id: str) -> Sequence[PrincipalRow]:
@@ -167,9 +167,7 @@ _NAMES: Final = select(principals.c.id, principals.c.name).where(
 _ALL: Final = (
     select(*_ROW).where(_OF_TENANT).order_by(principals.c.created_at_us, principals.c.id).limit(bindparam("limit"))
 )
-_YOUNGER: Final = tuple_(principals.c.created_at_us, principals.c.id) > tuple_(
-    bindparam("cursor_us", type_=BigInteger()), bindparam("cursor_id", type_=String())
-)
+_YOUNGER: Final = tuple_(principals.c.created_at_us, principals.c.id) > CURSOR
 _ROSTER: Final = select(*_ROW).where(_OF_TENANT).order_by(principals.c.id).with_for_update(key_share=True)
 _SET_STANDING: Final = (
     update(principals)

@@ -14,7 +14,7 @@ from qpu_backend.stores.rows import columns_of
 from qpu_backend.stores.schema import jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from qpu_backend.domain.tenancy import SystemScope
 
@@ -36,6 +36,7 @@ def limited_view(
     window: int,
     kept: Sequence[QueuedJobRow] = (),
     owners: Sequence[QueuedJobRow] = (),
+    without: Collection[str] = (),
 ) -> LimitedView:
     """As :func:`qpu_backend.stores.jobs.queue_view`, with no more jobs of anybody than may start now.
 
@@ -47,13 +48,15 @@ def limited_view(
         window: jobs in all, at most, ``kept`` and ``owners`` not counted.
         kept: jobs that stay whatever is running, because their start was promised; they count against the limits.
         owners: jobs that are to be seen wherever they stand, as far as they may start.
+        without: ids of jobs that cannot start whatever the limits: they are not seen and count against none.
 
     Returns:
         All of them in order.
     """
     walk = _Walk(connection, scope)
     for job in walk.known(kept):
-        walk.keep(job)
+        if job.id not in without:
+            walk.keep(job)
     counts: dict[str, int] = {}
     in_window = 0
     after_tag, after_id = -(2**63), ""
@@ -68,6 +71,8 @@ def limited_view(
         }
         rows = [QueuedJobRow(*row) for row in connection.execute(_QUEUE, values)]
         for job in walk.known(rows):
+            if job.id in without:
+                continue
             if in_window < window and counts.get(job.tenant_id, 0) < per_tenant and walk.offer(job):
                 counts[job.tenant_id] = counts.get(job.tenant_id, 0) + 1
                 in_window += 1
@@ -75,7 +80,8 @@ def limited_view(
             break
         after_tag, after_id = rows[-1].start_tag, rows[-1].id
     for job in walk.known(owners):
-        walk.offer(job)
+        if job.id not in without:
+            walk.offer(job)
     return LimitedView(
         sorted(walk.seen.values(), key=lambda job: (job.start_tag, job.id)), min(walk.left_out, default=None)
     )

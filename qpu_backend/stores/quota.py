@@ -13,22 +13,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
-from qpu_backend.domain.quota import Line, Resource, Window, carry, interval, reserve_all
+from qpu_backend.domain.quota import Resource, Window, interval
+from qpu_backend.stores import reservations
 from qpu_backend.stores.errors import ForeignTenant
 from qpu_backend.stores.expressions import insert_ignoring
-from qpu_backend.stores.quota_carrying import Key, starts_of
+from qpu_backend.stores.quota_lines import TENANT, limit_of, limits_of, lines_under
 from qpu_backend.stores.schema_access import limits, quota_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
+    from qpu_backend.domain.quota import Line
     from qpu_backend.domain.tenancy import SystemScope, TenantScope
-
-Reservation = list[list[Any]]
-"""``[[resource, window, start_us, amount], …]``, a fifth element names a principal: JSON."""
-
-_TENANT: Final = ""
-"""In the column of principals: the tenant as a whole."""
+    from qpu_backend.stores.quota_lines import Limit
+    from qpu_backend.stores.reservations import Reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ def set_limit(
     resource: Resource,
     window: Window,
     amount: int | None,
-    principal_id: str = _TENANT,
+    principal_id: str = TENANT,
     burst: int = 0,
 ) -> None:
     """Limit a tenant's, or a principal's, use of a resource per window. What is reserved or spent stays.
@@ -82,21 +80,19 @@ def set_limit(
 
 def read_lines(connection: Connection, scope: TenantScope, now_us: int) -> list[Line]:
     """The limits of the tenant, and then of this principal, with what is reserved and spent at this wall time."""
-    return _lines(connection, _limits_of(connection, scope.tenant_id, scope.principal_id), now_us)
+    return lines_under(connection, _limits_of(connection, scope.tenant_id, scope.principal_id), now_us)
 
 
 def lines_of(connection: Connection, _scope: SystemScope, tenant_id: str, now_us: int) -> list[Line]:
     """As :func:`read_lines`, for the operator: of the tenant and of all of its principals."""
     rows = connection.execute(_EVERY_LIMIT, {"tenant": tenant_id})
-    return _lines(connection, [_limit(tenant_id, *row) for row in rows], now_us)
+    return lines_under(connection, [limit_of(tenant_id, *row) for row in rows], now_us)
 
 
 def reserve(connection: Connection, scope: TenantScope, asked: Mapping[Resource, int], now_us: int) -> Reservation:
-    """Reserve what a job will use, under every limit of the tenant and of the principal, or under none.
+    """Reserve what one job will use, under every limit of the tenant and of the principal, or under none.
 
-    The limits are locked until the transaction ends: concurrent submissions never reserve more than there is. Who gets
-    the lock when work of a later window has been counted under a limit with burst reserves in that window: what the
-    later one carried cannot be reserved a second time.
+    See :mod:`qpu_backend.stores.reservations`, which does so for several.
 
     Args:
         connection: of a write transaction.
@@ -110,42 +106,10 @@ def reserve(connection: Connection, scope: TenantScope, asked: Mapping[Resource,
     Raises:
         QuotaExceeded: a limit does not cover it.
     """
-    # Two statements: after waiting for the lock, one that joined both tables would still see the old windows.
-    held = _limits_of(connection, scope.tenant_id, scope.principal_id, lock=True)
-    if not held:
-        return []
-    carrying = starts_of(connection, scope.tenant_id, [one.key for one in held if one.burst], now_us)
-    lines = _lines(connection, held, now_us, carrying)
-    reserve_all(lines, asked)
-    needed = [(line, asked[line.resource]) for line in lines if asked.get(line.resource, 0) > 0]
-    untouched = [line for line, _ in needed if line.reserved == line.spent == 0]
-    if untouched:
-        connection.execute(_OPEN, [_window_of(scope.tenant_id, line, line.start_us) for line in untouched])
-    if needed:
-        connection.execute(
-            _PROMISE,
-            [
-                {
-                    "tenant": scope.tenant_id,
-                    "principal": line.principal_id,
-                    "of": line.resource,
-                    "per": line.window,
-                    "start": line.start_us,
-                    "more": more,
-                }
-                for line, more in needed
-            ],
-        )
-    return [
-        [
-            line.resource.value,
-            line.window.value,
-            line.start_us,
-            more,
-            *([line.principal_id] if line.principal_id else []),
-        ]
-        for line, more in needed
-    ]
+    held = reservations.hold(connection, [scope], now_us)
+    reservation = held.reserve(held.grant(scope, asked), asked)
+    reservations.write(connection, [scope], held)
+    return reservation
 
 
 def settle(
@@ -184,7 +148,7 @@ def least_free(
     tenant_id: str,
     resource: Resource,
     now_us: int,
-    principal_id: str = _TENANT,
+    principal_id: str = TENANT,
 ) -> int | None:
     """What is left of a resource under the tightest limit now; ``None`` where nothing limits it.
 
@@ -200,7 +164,7 @@ def least_free(
         for one in _limits_of(connection, tenant_id, principal_id)
         if (one.principal_id, one.resource) == (principal_id, resource)
     ]
-    return min((line.free for line in _lines(connection, limited, now_us)), default=None)
+    return min((line.free for line in lines_under(connection, limited, now_us)), default=None)
 
 
 def spend(
@@ -210,7 +174,7 @@ def spend(
     resource: Resource,
     amount: int,
     now_us: int,
-    principal_id: str = _TENANT,
+    principal_id: str = TENANT,
 ) -> None:
     """Note what was used without having been reserved: a limit may be passed by it, and nothing is free then.
 
@@ -250,7 +214,7 @@ def _settle(connection: Connection, settlements: Iterable[Settlement]) -> None:
             used = settlement.used.get(Resource(resource), 0)
             if not 0 <= used <= amount:
                 raise ValueError(f"cannot settle {used} of {amount} {resource}")
-            window_key = (settlement.tenant_id, principal[0] if principal else _TENANT, resource, window, start_us)
+            window_key = (settlement.tenant_id, principal[0] if principal else TENANT, resource, window, start_us)
             freed[window_key] += amount
             spent[window_key] += used
     changes = [
@@ -269,72 +233,11 @@ def _settle(connection: Connection, settlements: Iterable[Settlement]) -> None:
         connection.execute(_SETTLE, changes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Limit:
-    """A row of limits, in the order of the locks: the tenant's before those of its principals."""
-
-    tenant_id: str
-    principal_id: str
-    resource: Resource
-    window: Window
-    amount: int
-    burst: int
-
-    @property
-    def key(self) -> Key:
-        return self.principal_id, self.resource, self.window
+def _limits_of(connection: Connection, tenant_id: str, principal_id: str, *, lock: bool = False) -> list[Limit]:
+    return [*limits_of(connection, [(tenant_id, principal_id)], lock=lock).values()]
 
 
-def _limits_of(connection: Connection, tenant_id: str, principal_id: str, *, lock: bool = False) -> list[_Limit]:
-    statement = _LOCK_LIMITS if lock else _LIMITS
-    rows = connection.execute(statement, {"tenant": tenant_id, "whose": sorted({_TENANT, principal_id})})
-    return [_limit(tenant_id, *row) for row in rows]
-
-
-def _limit(tenant_id: str, owner: str, resource: str, window: str, amount: int, burst: int) -> _Limit:
-    return _Limit(tenant_id, owner, Resource(resource), Window(window), amount, burst)
-
-
-def _lines(
-    connection: Connection, limited: Sequence[_Limit], now_us: int, elsewhere: Mapping[Key, int] | None = None
-) -> list[Line]:
-    """As of now, but for limits of which another window's start is named."""
-    if not limited:
-        return []
-    starts = {one.key: interval(one.window, now_us).start_us for one in limited} | dict(elsewhere or {})
-    before = {one.key: interval(one.window, starts[one.key] - 1).start_us for one in limited if one.burst}
-    values = {
-        "tenant": limited[0].tenant_id,
-        "whose": sorted({one.principal_id for one in limited}),
-        "starts": sorted({*starts.values(), *before.values()}),
-    }
-    held = {
-        (row.principal_id, row.resource, row.window, row.start_us): (row.reserved, row.spent)
-        for row in connection.execute(_WINDOWS, values)
-    }
-    lines: list[Line] = []
-    for one in limited:
-        reserved, spent = held.get((*one.key, starts[one.key]), (0, 0))
-        carried = 0
-        if one.burst:
-            carried = carry(one.amount, one.burst, *held.get((*one.key, before[one.key]), (0, 0)))
-        lines.append(
-            Line(
-                one.resource,
-                one.window,
-                starts[one.key],
-                one.amount + carried,
-                reserved,
-                spent,
-                carried,
-                one.burst,
-                one.principal_id,
-            )
-        )
-    return lines
-
-
-def _window_of(tenant_id: str, limited: Line | _Limit, start_us: int) -> dict[str, Any]:
+def _window_of(tenant_id: str, limited: Limit, start_us: int) -> dict[str, Any]:
     return {
         "tenant_id": tenant_id,
         "principal_id": limited.principal_id,
@@ -365,24 +268,7 @@ _EVERY_LIMIT: Final = (
     .where(limits.c.tenant_id == bindparam("tenant"))
     .order_by(limits.c.principal_id, limits.c.resource, limits.c.window)
 )
-_LIMITS: Final = _EVERY_LIMIT.where(limits.c.principal_id.in_(bindparam("whose", expanding=True)))
-_LOCK_LIMITS: Final = _LIMITS.with_for_update(key_share=True)
-_WINDOWS: Final = select(
-    quota_windows.c.principal_id,
-    quota_windows.c.resource,
-    quota_windows.c.window,
-    quota_windows.c.start_us,
-    quota_windows.c.reserved,
-    quota_windows.c.spent,
-).where(
-    quota_windows.c.tenant_id == bindparam("tenant"),
-    quota_windows.c.principal_id.in_(bindparam("whose", expanding=True)),
-    quota_windows.c.start_us.in_(bindparam("starts", expanding=True)),
-)
 _OPEN: Final = insert_ignoring(quota_windows)
-_PROMISE: Final = (
-    update(quota_windows).where(*_WINDOW_KEY).values(reserved=quota_windows.c.reserved + bindparam("more"))
-)
 _SETTLE: Final = (
     update(quota_windows)
     .where(*_WINDOW_KEY)

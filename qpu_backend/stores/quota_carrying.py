@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, select
 
 from qpu_backend.domain.quota import Resource, Window, interval
+from qpu_backend.stores.given import among, listed
 from qpu_backend.stores.schema_access import quota_windows
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-Key = tuple[str, Resource, Window]
-"""A limit of a tenant: whose (a principal's id; '' is the tenant as a whole), of what, per what."""
+Key = tuple[str, str, Resource, Window]
+"""A limit: of which tenant, whose (a principal's id; '' is the tenant as a whole), of what, per what."""
 
 
-def starts_of(connection: Connection, tenant_id: str, limited: Collection[Key], now_us: int) -> dict[Key, int]:
+def starts_of(connection: Connection, limited: Collection[Key], now_us: int) -> dict[Key, int]:
     """Of each limit the start of the window to reserve in: that of now, unless work was counted in a later one.
 
     Who waits for the limits longer than a window's end comes after somebody of the next window, who has been granted
@@ -24,31 +25,32 @@ def starts_of(connection: Connection, tenant_id: str, limited: Collection[Key], 
 
     Args:
         connection: of a transaction that holds the locks of these limits.
-        tenant_id: the tenant.
-        limited: its limits.
+        limited: which limits.
         now_us: wall time, read before the locks were taken.
     """
-    starts = {key: interval(key[2], now_us).start_us for key in limited}
+    starts = {key: interval(key[3], now_us).start_us for key in limited}
     asked = set(starts)
     while asked:
-        following = {key: interval(key[2], starts[key]).end_us for key in asked}
+        following = {key: interval(key[3], starts[key]).end_us for key in asked}
         values = {
-            "tenant": tenant_id,
-            "whose": sorted({principal_id for principal_id, _, _ in asked}),
-            "starts": sorted(set(following.values())),
+            "tenants": listed(tenant_id for tenant_id, *_ in asked),
+            "whose": listed(principal_id for _, principal_id, *_ in asked),
+            "starts": listed(following.values()),
         }
-        begun = {
-            (row.principal_id, row.resource, row.window, row.start_us) for row in connection.execute(_BEGUN, values)
-        }
+        begun = {tuple(row) for row in connection.execute(_BEGUN, values)}
         asked = {key for key in asked if (*key, following[key]) in begun}
         starts.update((key, following[key]) for key in asked)
     return starts
 
 
 _BEGUN: Final = select(
-    quota_windows.c.principal_id, quota_windows.c.resource, quota_windows.c.window, quota_windows.c.start_us
+    quota_windows.c.tenant_id,
+    quota_windows.c.principal_id,
+    quota_windows.c.resource,
+    quota_windows.c.window,
+    quota_windows.c.start_us,
 ).where(
-    quota_windows.c.tenant_id == bindparam("tenant"),
-    quota_windows.c.principal_id.in_(bindparam("whose", expanding=True)),
-    quota_windows.c.start_us.in_(bindparam("starts", expanding=True)),
+    among(quota_windows.c.tenant_id, "tenants"),
+    among(quota_windows.c.principal_id, "whose"),
+    among(quota_windows.c.start_us, "starts"),
 )

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Text, cast, literal_column, select
 
 from qpu_backend.domain.quota import Resource, Window, interval
 from qpu_backend.domain.reconciliation import Difference, Finding
+from qpu_backend.stores.rows import STREAMED
 from qpu_backend.stores.schema import jobs, sessions
 from qpu_backend.stores.schema_access import quota_windows
 from qpu_backend.stores.schema_money import usage_records
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from qpu_backend.domain.tenancy import SystemScope
 
-_STREAMED: Final = {"yield_per": 1000}
 _UNITS: Final = {Resource.SHOTS.value: "shots", Resource.DEVICE_US.value: "us", Resource.SPEND_MICRO.value: "micro"}
 _TENANT: Final = ""
 """In the place of a principal: the tenant as a whole."""
@@ -43,7 +43,7 @@ class _Key(NamedTuple):
 def quota_findings(connection: Connection, _scope: SystemScope) -> Iterator[Finding]:
     """Windows that reserve or have spent something else than their jobs say."""
     reserved, spent, held = _reserved(connection), _spent(connection), _held(connection)
-    for row in connection.execute(_WINDOWS, execution_options=_STREAMED):
+    for row in connection.execute(_WINDOWS, execution_options=STREAMED):
         key = _Key(row.tenant_id, row.principal_id, row.resource, row.window, row.start_us)
         promised, used = reserved.pop(key, 0), spent.pop(key, 0)
         if row.reserved != promised:
@@ -63,7 +63,7 @@ def _finding(kind: Difference, key: _Key, expected: int, found: int) -> Finding:
 def _reserved(connection: Connection) -> Counter[_Key]:
     """Of jobs that wait or run."""
     sums: Counter[_Key] = Counter()
-    for tenant_id, reservation in connection.execute(_UNFINISHED, execution_options=_STREAMED):
+    for tenant_id, reservation in connection.execute(_UNFINISHED, execution_options=STREAMED):
         for key, amount in _lines(tenant_id, reservation):
             sums[key] += amount
     return sums
@@ -72,7 +72,7 @@ def _reserved(connection: Connection) -> Counter[_Key]:
 def _spent(connection: Connection) -> Counter[_Key]:
     """By jobs that have ended, in the windows in which they had reserved."""
     sums: Counter[_Key] = Counter()
-    for row in connection.execute(_ENDED, execution_options=_STREAMED):
+    for row in connection.execute(_ENDED, execution_options=STREAMED):
         used = {Resource.SHOTS: row.shots, Resource.DEVICE_US: row.device_us, Resource.SPEND_MICRO: row.price_micro}
         for key, _ in _lines(row.tenant_id, row.quota_start):
             sums[key] += used[Resource(key.resource)]
@@ -82,7 +82,7 @@ def _spent(connection: Connection) -> Counter[_Key]:
 def _held(connection: Connection) -> Counter[_Key]:
     """What sessions that were closed in a window may have spent in it without a reservation."""
     sums: Counter[_Key] = Counter()
-    for row in connection.execute(_CLOSED, execution_options=_STREAMED):
+    for row in connection.execute(_CLOSED, execution_options=STREAMED):
         for window in Window:
             start_us = interval(window, row.closed_at_us).start_us
             for whose in (_TENANT, row.principal_id):

@@ -34,8 +34,9 @@ from qpu_backend.domain.pricing import PriceBook
 from qpu_backend.domain.reconciliation import Difference, Finding
 from qpu_backend.domain.sessions import price_of_hold
 from qpu_backend.stores.given_back import allowance_findings
-from qpu_backend.stores.invoice_comparison import invoice_findings
+from qpu_backend.stores.invoice_comparison import invoice_findings, read_findings
 from qpu_backend.stores.quota_comparison import quota_findings
+from qpu_backend.stores.rows import STREAMED
 from qpu_backend.stores.schema import batches, job_events, jobs, placements, sessions
 from qpu_backend.stores.schema_money import invoices, postings, price_books, usage_records
 
@@ -44,14 +45,11 @@ if TYPE_CHECKING:
 
     from qpu_backend.domain.tenancy import SystemScope
 
-_STREAMED: Final = {"yield_per": 1000}
-
 
 def findings(connection: Connection, scope: SystemScope) -> Iterator[Finding]:
     """Every difference there is, kind by kind. The connection shows one moment, however long it takes."""
     for kind, statement in _STATEMENTS:
-        for row in connection.execute(statement, execution_options=_STREAMED):
-            yield Finding(kind, row[0], row[1], row[2], int(row[3]), int(row[4]))
+        yield from read_findings(connection, kind, statement)
     books = {row.id: PriceBook.from_rates(row.id, row.rates) for row in connection.execute(_BOOKS)}
     yield from _partly_run(connection, books)
     yield from _sessions(connection, books)
@@ -67,7 +65,7 @@ def compared(connection: Connection, _scope: SystemScope) -> dict[str, int]:
 
 def _partly_run(connection: Connection, books: dict[str, PriceBook]) -> Iterator[Finding]:
     """Jobs in legs of which not all ran: they pay for those that did, as if these had run in one piece."""
-    for row in connection.execute(_PARTLY_RUN, execution_options=_STREAMED):
+    for row in connection.execute(_PARTLY_RUN, execution_options=STREAMED):
         if row.price_book not in books:
             continue  # which is a finding of its own
         ran = int(row.ran) - int(row.in_vain)
@@ -86,7 +84,7 @@ def _partly_run(connection: Connection, books: dict[str, PriceBook]) -> Iterator
 
 
 def _sessions(connection: Connection, books: dict[str, PriceBook]) -> Iterator[Finding]:
-    for row in connection.execute(_CLOSED, execution_options=_STREAMED):
+    for row in connection.execute(_CLOSED, execution_options=STREAMED):
         if row.price_book not in books:
             continue  # which is a finding of its own
         expected = price_of_hold(books[row.price_book], int(row.held_cost), row.lane or STANDARD)

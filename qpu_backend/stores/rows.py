@@ -1,15 +1,18 @@
-"""Tables ↔ frozen dataclasses: a row type's fields are columns, by name and in order."""
+"""Tables ↔ frozen dataclasses: a row type's fields are columns, by name and in order; and many rows, read in parts."""
 
 from __future__ import annotations
 
 import operator
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import ColumnElement, Table
+
+STREAMED: Final = {"yield_per": 1000}
+"""How a statement is executed whose rows are too many to hold: so many of them at a time."""
 
 
 def columns_of(row_type: type[Any], table: Table) -> tuple[ColumnElement[Any], ...]:

@@ -59,6 +59,7 @@ snapshots = Table(
     Column("published_at_us", BigInteger, nullable=False),
     Column("device_time_us", BigInteger, nullable=False),
     Column("blob_sha", Text, ForeignKey("blobs.sha256"), nullable=False),
+    Column("out_of_service", JSON(none_as_null=True)),  # qubits and couplers in quarantine, measured but not offered
     UniqueConstraint("device_id", "number"),
 )
 
@@ -105,6 +106,11 @@ sessions = Table(  # a tenant's loop of jobs on one region, kept for it between 
     Column("held_cost", BigInteger, nullable=False, server_default="0"),  # µs · qubit that it kept and nobody used
     Column("price_book", Text, nullable=False),
     Column("price_micro", BigInteger),  # of what it held, once it is closed
+    Column("kind", Text, nullable=False, server_default="session"),  # a batch holds nothing
+    Column("on_failure", Text, nullable=False, server_default="continue"),  # of its other jobs, when one fails
+    Column("max_cost_micro", BigInteger),  # of all its jobs, and what it held
+    Column("spent_micro", BigInteger, nullable=False, server_default="0"),  # cost of ended jobs, price of the others
+    Column("asked", Text),  # digest of what it was opened with
     UniqueConstraint("id", "tenant_id"),
     ForeignKeyConstraint(["principal_id", "tenant_id"], [principals.c.id, principals.c.tenant_id]),
     CheckConstraint("(closed_at_us IS NULL) = (price_micro IS NULL)", name="closed_has_price"),
@@ -223,8 +229,28 @@ Index(
 _KEPT = and_(jobs.c.finished_at_us.is_not(None), jobs.c.archived_at_us.is_(None))
 Index("ix_jobs_kept", jobs.c.finished_at_us, jobs.c.id, sqlite_where=_KEPT, postgresql_where=_KEPT)
 Index("ix_jobs_program", jobs.c.program_sha)  # who else names a blob, before it is removed
+Index("ix_jobs_backend", jobs.c.tenant_id, jobs.c.backend, jobs.c.created_at_us, jobs.c.id)
+_IN_SESSION = jobs.c.session_id.is_not(None)
+Index(
+    "ix_jobs_session",
+    jobs.c.session_id,
+    jobs.c.created_at_us,
+    jobs.c.id,
+    sqlite_where=_IN_SESSION,
+    postgresql_where=_IN_SESSION,
+)
 _HAS_RESULT = jobs.c.result_sha.is_not(None)
 Index("ix_jobs_result", jobs.c.result_sha, sqlite_where=_HAS_RESULT, postgresql_where=_HAS_RESULT)
+
+job_tags = Table(  # the tags of jobs once more, so that a search by tag walks an index
+    "job_tags",
+    metadata,
+    Column("tenant_id", Text, primary_key=True),
+    Column("tag", Text, primary_key=True),
+    Column("created_at_us", BigInteger, primary_key=True, autoincrement=False),  # of the job
+    Column("job_id", Text, primary_key=True),
+    ForeignKeyConstraint(["job_id", "tenant_id"], ["jobs.id", "jobs.tenant_id"]),
+)
 
 job_events = Table(
     "job_events",

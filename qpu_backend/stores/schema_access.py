@@ -100,9 +100,12 @@ api_keys = Table(
     Column("expires_at_us", BigInteger),
     Column("revoked_at_us", BigInteger),
     Column("label", Text, nullable=False, server_default=_NOTHING),
+    Column("replaces", Text),  # the key in whose place this one was made
     ForeignKeyConstraint(["principal_id", "tenant_id"], ["principals.id", "principals.tenant_id"]),
     Index("ix_api_keys_principal", "principal_id", "created_at_us"),
 )
+_REPLACES = api_keys.c.replaces.is_not(None)
+Index("ix_api_keys_replaces", api_keys.c.replaces, sqlite_where=_REPLACES, postgresql_where=_REPLACES)
 
 # --- policy and quota: of a tenant, and of one of its principals; a principal_id of '' means the tenant as a whole --
 
@@ -130,6 +133,7 @@ rate_limits = Table(
     metadata,
     Column("tenant_id", Text, ForeignKey("tenants.id"), primary_key=True),
     Column("principal_id", Text, primary_key=True, server_default=_NOTHING),
+    Column("counts", Text, primary_key=True, server_default="submissions"),  # submissions | keys
     Column("arrival_at_us", BigInteger, nullable=False),  # theoretical arrival time of the generic cell rate algorithm
 )
 

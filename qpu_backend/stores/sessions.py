@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import (
     BigInteger,
     Connection,
-    String,
     and_,
     bindparam,
     case,
+    exists,
     func,
     literal_column,
     select,
@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from qpu_backend.domain.sessions import Term
+from qpu_backend.stores.cursors import CURSOR, page_of
 from qpu_backend.stores.errors import ForeignTenant, InvalidCursor
 from qpu_backend.stores.expressions import insert_ignoring
 from qpu_backend.stores.rows import columns_of, parameters_of
@@ -44,6 +45,10 @@ class NewSession:
         qubits: of the device that it may hold, idle ones around it included.
         ttl_us, expires_at_us, ends_at_us: see :class:`qpu_backend.domain.sessions.Term`.
         price_book: in force now.
+        kind: ``session``, or ``batch``: one that never holds anything.
+        on_failure: ``continue``, or ``cancel_rest``: when a job of it fails, those that wait are cancelled.
+        max_cost_micro: of all its jobs and what it holds.
+        asked: digest of what it is opened with.
     """
 
     id: str
@@ -57,6 +62,10 @@ class NewSession:
     expires_at_us: int
     ends_at_us: int
     price_book: str
+    kind: str = "session"
+    on_failure: str = "continue"
+    max_cost_micro: int | None = None
+    asked: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,7 @@ class SessionRow:
         weight: of that lane and its tenant together.
         held_cost: what it kept and nobody used, µs · qubit.
         price_micro: of that; ``None`` until it is closed.
+        spent_micro: what its ended jobs cost, and the prices of those that wait or run.
     """
 
     id: str
@@ -88,6 +98,11 @@ class SessionRow:
     held_cost: int
     price_book: str
     price_micro: int | None
+    kind: str
+    on_failure: str
+    max_cost_micro: int | None
+    spent_micro: int
+    asked: str | None
 
     @property
     def term(self) -> Term:
@@ -151,8 +166,7 @@ def list_sessions(
         query = query.where(_OLDER)
         values |= {"cursor_us": last.opened_at_us, "cursor_id": last.id}
     rows = [SessionRow(*row) for row in connection.execute(query, values)]
-    page = rows[:limit]
-    return page, page[-1].id if len(rows) > limit else None
+    return page_of(rows, limit, lambda row: row.id)
 
 
 def lock_held_qubits(connection: Connection, scope: TenantScope, device_id: str) -> list[int]:
@@ -181,6 +195,11 @@ def set_lane(connection: Connection, scope: TenantScope, session_id: str, lane: 
     connection.execute(
         _SET_LANE, {"session": session_id, "tenant": scope.tenant_id, "of_lane": lane, "by_weight": weight}
     )
+
+
+def spend(connection: Connection, scope: TenantScope, session_id: str, price_micro: int) -> None:
+    """A job of the tenant's session may cost so much; follows :func:`lock_session`."""
+    connection.execute(_SPEND, {"session": session_id, "tenant": scope.tenant_id, "more": price_micro})
 
 
 def session_totals(connection: Connection, scope: TenantScope, *, since_us: int) -> SessionTotals:
@@ -229,6 +248,18 @@ def prolong(connection: Connection, _scope: SystemScope, session_ids: Collection
         connection.execute(_PROLONG, [{"session": session, "at_us": now_us} for session in sorted(set(session_ids))])
 
 
+def settle(connection: Connection, _scope: SystemScope, differences: Mapping[str, int]) -> None:
+    """Jobs of these sessions have cost so much less than their prices; follows :func:`prolong`, which locks them."""
+    rows = [{"session": session, "less": less} for session, less in sorted(differences.items()) if less]
+    if rows:
+        connection.execute(_SETTLE, rows)
+
+
+def given_up(connection: Connection, _scope: SystemScope, device_id: str) -> list[str]:
+    """Jobs that wait although another one of their session has failed, and the session was to end with that."""
+    return list(connection.execute(_GIVEN_UP, {"device": device_id}).scalars())
+
+
 def close_session(
     connection: Connection, _scope: SystemScope, session_id: str, *, closed_at_us: int, price_micro: int
 ) -> bool:
@@ -253,9 +284,7 @@ _NEWEST: Final = (
     .order_by(sessions.c.opened_at_us.desc(), sessions.c.id.desc())
     .limit(bindparam("limit"))
 )
-_OLDER: Final = tuple_(sessions.c.opened_at_us, sessions.c.id) < tuple_(
-    bindparam("cursor_us", type_=BigInteger()), bindparam("cursor_id", type_=String())
-)
+_OLDER: Final = tuple_(sessions.c.opened_at_us, sessions.c.id) < CURSOR
 _LOCK_TENANT: Final = select(tenants.c.id).where(tenants.c.id == bindparam("tenant")).with_for_update(key_share=True)
 _HELD: Final = select(sessions.c.qubits).where(_OF_TENANT, sessions.c.device_id == bindparam("device"), _OPEN)
 _OF_SESSION: Final = jobs.c.session_id == bindparam("session")
@@ -289,6 +318,28 @@ _LOCK_MANY: Final = (
 _SET_REGION: Final = update(sessions).where(_THIS, _OPEN).values(region=bindparam("to_region"))
 _ADD_COST: Final = (
     update(sessions).where(_THIS, _OPEN).values(held_cost=sessions.c.held_cost + bindparam("more", type_=BigInteger()))
+)
+_SPEND: Final = (
+    update(sessions)
+    .where(_THIS, _OF_TENANT)
+    .values(spent_micro=sessions.c.spent_micro + bindparam("more", type_=BigInteger()))
+)
+_SETTLE: Final = (
+    update(sessions).where(_THIS).values(spent_micro=sessions.c.spent_micro - bindparam("less", type_=BigInteger()))
+)
+_FAILED: Final = jobs.alias("failed")
+_GIVEN_UP: Final = (
+    select(jobs.c.id)
+    .join(sessions, sessions.c.id == jobs.c.session_id)
+    .where(
+        sessions.c.device_id == bindparam("device"),
+        _OPEN,
+        sessions.c.on_failure == "cancel_rest",
+        jobs.c.device_id == bindparam("device"),
+        jobs.c.state == literal_column("'queued'"),
+        exists().where(_FAILED.c.session_id == jobs.c.session_id, _FAILED.c.state == literal_column("'failed'")),
+    )
+    .order_by(jobs.c.id)
 )
 _PROLONG: Final = (
     update(sessions)

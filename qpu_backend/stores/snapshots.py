@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
@@ -12,6 +12,8 @@ from qpu_backend.stores.rows import columns_of, parameters_of
 from qpu_backend.stores.schema import devices, snapshots
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from qpu_backend.domain.tenancy import SystemScope
 
 
@@ -23,7 +25,8 @@ class SnapshotRow:
         number: 1, 2, … on its device.
         published_at_us: wall time.
         device_time_us: device time.
-        blob_sha: its document.
+        blob_sha: its document, as it was measured.
+        out_of_service: what of that is in quarantine and not offered; ``None``: nothing.
     """
 
     id: str
@@ -32,6 +35,7 @@ class SnapshotRow:
     published_at_us: int
     device_time_us: int
     blob_sha: str
+    out_of_service: Mapping[str, Any] | None = None
 
 
 def next_snapshot_number(connection: Connection, _scope: SystemScope, device_id: str) -> int:
@@ -48,9 +52,10 @@ def publish_snapshot(
     published_at_us: int,
     device_time_us: int,
     blob_sha: str,
+    out_of_service: Mapping[str, Any] | None = None,
 ) -> SnapshotRow:
     """Store a snapshot and make it the device's current one."""
-    row = SnapshotRow(new_id("cal"), device_id, number, published_at_us, device_time_us, blob_sha)
+    row = SnapshotRow(new_id("cal"), device_id, number, published_at_us, device_time_us, blob_sha, out_of_service)
     connection.execute(_INSERT, _parameters(row))
     connection.execute(_MAKE_CURRENT, {"device": device_id, "snapshot": row.id})
     return row

@@ -14,6 +14,8 @@ TenantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Weight = Annotated[int, Field(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
+Coupler = Annotated[list[Annotated[int, Field(ge=0, le=100_000)]], Field(min_length=2, max_length=2)]
+
 
 # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -59,6 +61,19 @@ class DeviceChange(RequestDocument):
 
     operational: bool
     status_msg: Annotated[str, Field(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+
+
+class QuarantineRequest(RequestDocument):
+    """``POST /admin/devices/{device}/quarantine``: what is taken out of service, beside what is out already."""
+
+    model_config = ConfigDict(defer_build=False)
+
+    qubits: list[Annotated[int, Field(ge=0, le=100_000)]] = Field(default=[], max_length=10_000)
+    """With all of their couplers."""
+    couplers: list[Coupler] = Field(default=[], max_length=10_000)
+    """Two coupled qubits each; the qubits stay in service."""
+    note: Annotated[str, Field(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    """For the audit log."""
 
 
 class BookingRequest(RequestDocument):
@@ -126,6 +141,16 @@ class DeviceList(ResponseDocument):
     """``GET /admin/devices``, by name."""
 
     devices: list[DeviceDocument]
+
+
+class QuarantineDocument(ResponseDocument):
+    """What of a device is out of service now."""
+
+    device: str
+    qubits: list[int]
+    couplers: list[list[int]]
+    calibration_id: str | None
+    """The snapshot that is published without them."""
 
 
 class CalibrationAttempt(ResponseDocument):

@@ -11,23 +11,29 @@ Like ``wire.circuits`` this file needs Qiskit and is loaded only where needed.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
 from qiskit.primitives import BitArray, DataBin, PrimitiveResult, PubResult, SamplerPubResult
-from qiskit.result import Result
+from qiskit.result import QuasiDistribution, Result
 from qiskit.result.models import ExperimentResult, ExperimentResultData, MeasLevel, MeasReturnType
 
 from qpu_sdk.wire.errors import MalformedPayload
-from qpu_sdk.wire.results import ExpectationsOfPub, JobResult, PointsOfPub, ShotsOfPub
+from qpu_sdk.wire.results import ExpectationsOfPub, JobResult, PointsOfPub, QuasiOfBinding, ShotsOfPub
+from qpu_sdk.wire.shapes import MAX_EXPANDED, PubShape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from qiskit import QuantumCircuit
+
+    from qpu_sdk.wire.results import PubAnswer
 
 DATABIN_RESERVED = frozenset({"shape", "values", "keys", "items", "ndim", "size"})
 """Register names that a ``DataBin`` cannot hold."""
@@ -38,7 +44,7 @@ class PubOnClient:
     """What of a pub never left the client and is put back on its result.
 
     Attributes:
-        shape: the pub's broadcast shape; ``None`` for a job fetched later, whose results stay flat.
+        shape: the pub's broadcast shape; ``None`` where it is not known, so that results stay flat.
         copies: how many pubs on the wire this one became (a shape without parameters runs the circuit once per entry).
         expand: estimator: flat index into the distinct pairs that were sent, shape ``(size,)``.
         metadata: the circuit's metadata, any Python object.
@@ -111,9 +117,12 @@ def to_sampler_result(result: JobResult, pubs: Sequence[PubOnClient]) -> Primiti
             for register in first.registers
             if register.name not in DATABIN_RESERVED
         }
-        metadata = {"shots": int(bits.shape[1]), "circuit_metadata": pub.metadata}
+        metadata: dict[str, Any] = {"shots": int(bits.shape[1]), "circuit_metadata": pub.metadata}
+        if first.quasi:
+            found = [_quasi_distribution(one, int(bits.shape[1])) for piece in pieces for one in piece.quasi]
+            metadata["resilience"] = {"quasi_distributions": found}
         answered.append(SamplerPubResult(DataBin(**arrays, shape=shape), metadata=metadata))
-    return PrimitiveResult(answered, metadata={"version": 2, "job_id": result.job_id, "execution": result.metadata})
+    return PrimitiveResult(answered, metadata={"version": 2, "job_id": result.job_id, "execution": _execution(result)})
 
 
 def to_estimator_result(result: JobResult, pubs: Sequence[PubOnClient]) -> PrimitiveResult[PubResult]:
@@ -130,8 +139,32 @@ def to_estimator_result(result: JobResult, pubs: Sequence[PubOnClient]) -> Primi
             "shots": int(answer.shots),
             "circuit_metadata": pub.metadata,
         }
+        if resilience := _resilience(answer, expand, shape):
+            metadata["resilience"] = resilience
         answered.append(PubResult(DataBin(evs=evs, stds=stds, shape=shape), metadata=metadata))
-    return PrimitiveResult(answered, metadata={"version": 2, "job_id": result.job_id, "execution": result.metadata})
+    return PrimitiveResult(answered, metadata={"version": 2, "job_id": result.job_id, "execution": _execution(result)})
+
+
+def _quasi_distribution(found: QuasiOfBinding, shots: int) -> QuasiDistribution:
+    """Of all classical bits as one integer, bit 0 least significant."""
+    keys = [int.from_bytes(string.tobytes(), "little") for string in found.strings]
+    values = dict(zip(keys, found.values.tolist(), strict=True))
+    return QuasiDistribution(values, shots=shots, stddev_upper_bound=float(np.sqrt(found.overhead / shots)))
+
+
+def _resilience(answer: ExpectationsOfPub, expand: NDArray[np.intp], shape: tuple[int, ...]) -> dict[str, Any]:
+    """What mitigation says of a pub's estimates, in their shape; the noise factors are the last axis."""
+    told: dict[str, Any] = {}
+    if answer.overheads is not None:
+        told["measure_mitigation"] = {"overhead": answer.overheads[expand].reshape(shape)}
+    if answer.evs_noise_factors is not None and answer.stds_noise_factors is not None:
+        curves = np.array(answer.extrapolators)[expand].reshape(shape)
+        told["zne"] = {
+            "evs_noise_factors": answer.evs_noise_factors[expand].reshape((*shape, -1)),
+            "stds_noise_factors": answer.stds_noise_factors[expand].reshape((*shape, -1)),
+            "extrapolator": str(curves) if shape == () else curves,
+        }
+    return told
 
 
 def register_bits(
@@ -225,9 +258,50 @@ def _shots(result: JobResult) -> Iterator[ShotsOfPub]:
         yield answer
 
 
+def shapes_to_send(pubs: Sequence[PubOnClient]) -> list[PubShape] | None:
+    """The shapes of pubs for whoever fetches the result later; ``None`` if it has them anyway, or they are too long."""
+    shapes: list[PubShape] = []
+    for pub in pubs:
+        if pub.shape is None or (pub.expand is not None and pub.expand.size > MAX_EXPANDED):
+            return None
+        expand = None if pub.expand is None else pub.expand.tolist()
+        as_it_is = expand is None or expand == list(range(len(expand)))
+        shapes.append(PubShape(shape=list(pub.shape), copies=pub.copies, expand=None if as_it_is else expand))
+    plain = all(one.copies == 1 and one.expand is None and len(one.shape) <= 1 for one in shapes)
+    return None if plain and all(one.shape != [1] for one in shapes) else shapes
+
+
 def _padded(pubs: Sequence[PubOnClient], result: JobResult) -> Sequence[PubOnClient]:
-    """What the client kept, or blanks for a job fetched later."""
-    return pubs or [PubOnClient() for _ in result.pubs]
+    """What the client kept; for a job fetched later the shapes that it was sent with, or blanks."""
+    return pubs or _sent_shapes(result) or [PubOnClient() for _ in result.pubs]
+
+
+def _sent_shapes(result: JobResult) -> list[PubOnClient] | None:
+    """The shapes that came back with the result, if they fit to it."""
+    try:
+        shapes = [PubShape.model_validate(one) for one in result.metadata.get("pub_shapes") or ()]
+    except ValidationError:  # of a later version
+        return None
+    answers = iter(result.pubs)
+    sent: list[PubOnClient] = []
+    for one in shapes:
+        pieces = list(islice(answers, one.copies))
+        entries = sum(piece.evs.size if isinstance(piece, ExpectationsOfPub) else len(_bits(piece)) for piece in pieces)
+        expand = None if one.expand is None else np.array(one.expand, dtype=np.intp)
+        known = entries if expand is None else expand.size * (expand.max(initial=0) < entries)
+        if len(pieces) != one.copies or math.prod(one.shape) != known:
+            return None
+        sent.append(PubOnClient(shape=tuple(one.shape), copies=one.copies, expand=expand))
+    return sent if next(answers, None) is None else None
+
+
+def _bits(piece: PubAnswer) -> NDArray[Any]:
+    return piece.bits if isinstance(piece, ShotsOfPub) else np.zeros(0)
+
+
+def _execution(result: JobResult) -> dict[str, Any]:
+    """How it ran, without what only says how to read the result."""
+    return {name: value for name, value in result.metadata.items() if name != "pub_shapes"}
 
 
 def _flat_shape(size: int) -> tuple[int, ...]:

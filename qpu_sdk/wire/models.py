@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
+from pydantic import Base64Bytes, Field
+
+from qpu_sdk.wire.documents import MAX_INTEGER, RequestDocument, ResponseDocument, SmallText
+from qpu_sdk.wire.mitigation import Mitigation
+from qpu_sdk.wire.shapes import PubShape
 
 WIRE_VERSION = 1
 """The version this package writes."""
@@ -23,24 +27,6 @@ RESULT_MEDIA_TYPE = "application/vnd.qpu.result+msgpack"
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 REQUEST_ID_HEADER = "X-Request-Id"
-
-SmallText = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
-"""A name or a tag: without control characters, which not every database stores."""
-
-MAX_INTEGER = 2**63 - 1
-"""The largest integer that every database stores."""
-
-
-class RequestDocument(BaseModel):
-    """What a client sends: unknown fields are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-
-class ResponseDocument(BaseModel):
-    """What the service answers: unknown fields, of a later version, are ignored."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class ProgramKind(StrEnum):
@@ -163,6 +149,10 @@ class JobOptions(RequestDocument):
     """Predicted success probability that the job gives up, against its best place on the empty chip, to run sooner."""
     session: SmallText | None = None
     """The session it is part of."""
+    mitigation: Mitigation | None = None
+    """What is done against errors; of samplers and estimators."""
+    pub_shapes: list[PubShape] | None = Field(default=None, max_length=10_000)
+    """What the result is to be shaped like; comes back in its metadata."""
 
 
 class JobRequest(RequestDocument):
@@ -304,6 +294,10 @@ class BackendDocument(ResponseDocument):
     """Virtual backends: on how many places of the device this shape fits; the numbers above are medians over them."""
     spread: dict[str, tuple[float, float]] | None = None
     """Virtual backends: 10th and 90th percentile over the regions, of gate error, readout error, T1 and T2."""
+
+    def faulty_qubits(self) -> list[int]:
+        """Qubits that are out of order; the name is the one that older tools ask ``backend.properties()`` for."""
+        return [qubit for qubit, calibration in enumerate(self.qubits) if calibration is None]
 
 
 class CalibrationEntry(ResponseDocument):

@@ -155,6 +155,15 @@ class KeyDocument(ResponseDocument):
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    replaces: str | None = None
+    """Id of the key in whose place it was made."""
+
+
+class RevokedKey(KeyDocument):
+    """``DELETE /keys/{id}``."""
+
+    successors_revoked: list[str]
+    """Keys that came of it by rotation and ended with it just now, oldest first."""
 
 
 class NewKey(KeyDocument):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BYTES_OF_A_POINT = 8
 """Of an IQ point: two numbers of single precision."""
+BYTES_OF_A_QUASI_PROBABILITY = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +31,34 @@ class Register:
 
 
 @dataclass(frozen=True, slots=True)
+class QuasiOfBinding:
+    """Quasi-probabilities of the strings that one binding measured, with errors of readout inverted.
+
+    Attributes:
+        strings: uint8, ``(m, ceil(num_clbits / 8))``, bits as in :class:`ShotsOfPub`, each string once.
+        values: float64, ``(m,)``; they sum to 1, and some may be negative.
+        overhead: what the variance of a mean of values within ±1 is multiplied with, at most.
+    """
+
+    strings: NDArray[np.uint8]
+    values: NDArray[np.float64]
+    overhead: float
+
+
+@dataclass(frozen=True, slots=True)
 class ShotsOfPub:
     """Measured bits of one pub.
 
     Attributes:
         bits: uint8, shape ``(num_bindings, shots, ceil(num_clbits / 8))``; classical bit ``i`` is bit ``i % 8`` of
         byte ``i // 8``. num_clbits: classical bits of the circuit. registers: the circuit's classical registers, in
-        order.
+        order. quasi: of each binding, where readout was mitigated; the bits stay as they were read.
     """
 
     bits: NDArray[np.uint8]
     num_clbits: int
     registers: tuple[Register, ...]
+    quasi: tuple[QuasiOfBinding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +95,20 @@ class ExpectationsOfPub:
         stds: standard errors, same shape.
         shots: shots per binding and measurement basis.
         target_precision: what was asked for.
+        overheads: where readout was mitigated: what that multiplies a variance with, at most; ``(num_pairs,)``.
+        evs_noise_factors, stds_noise_factors: where it was extrapolated to no noise: the estimates at each noise
+            factor, ``(num_pairs, num_factors)``.
+        extrapolators: the curve that was used for each.
     """
 
     evs: NDArray[np.float64]
     stds: NDArray[np.float64]
     shots: int
     target_precision: float
+    overheads: NDArray[np.float64] | None = None
+    evs_noise_factors: NDArray[np.float64] | None = None
+    stds_noise_factors: NDArray[np.float64] | None = None
+    extrapolators: tuple[str, ...] = ()
 
 
 PubAnswer = ShotsOfPub | PointsOfPub | ExpectationsOfPub
@@ -96,9 +121,9 @@ class JobResult:
 
     Attributes:
         metadata: how it ran: ``calibration_id, device_time_us, placement, co_tenants, crosstalk_loss, seed, methods,
-        versions``, and, where there are any, ``warnings``; ``replay`` in a replay. Of a job that ran in several legs,
-        place, time, calibration and versions are those of the last one, the company is the largest, the loss a mean
-        over shots, and ``legs`` has ``shots`` and all of these for each.
+        versions``, and, where there are any, ``warnings`` and ``mitigation``; ``replay`` in a replay. Of a job that ran
+        in several legs, place, time, calibration and versions are those of the last one, the company is the largest,
+        the loss a mean over shots, and ``legs`` has ``shots`` and all of these for each.
     """
 
     job_id: str
@@ -143,19 +168,42 @@ def decode_result(data: bytes) -> JobResult:
 
 def _encode_pub(pub: PubAnswer) -> dict[str, object]:
     if isinstance(pub, ShotsOfPub):
-        return {"bits": pub.bits, "num_clbits": pub.num_clbits, "registers": _encode_registers(pub.registers)}
+        registers = _encode_registers(pub.registers)
+        shots: dict[str, object] = {"bits": pub.bits, "num_clbits": pub.num_clbits, "registers": registers}
+        quasi = [[one.strings, one.values, one.overhead] for one in pub.quasi]
+        return shots | {"quasi": quasi} if quasi else shots
     if isinstance(pub, PointsOfPub):
         return {"points": pub.points, "shots": pub.shots, "registers": _encode_registers(pub.registers)}
-    return {"evs": pub.evs, "stds": pub.stds, "shots": pub.shots, "target_precision": pub.target_precision}
+    estimates: dict[str, object] = {
+        "evs": pub.evs,
+        "stds": pub.stds,
+        "shots": pub.shots,
+        "target_precision": pub.target_precision,
+    }
+    estimates |= {name: value for name in _MITIGATED if (value := getattr(pub, name)) is not None}
+    return estimates | {"extrapolators": list(pub.extrapolators)} if pub.extrapolators else estimates
+
+
+_MITIGATED = ("overheads", "evs_noise_factors", "stds_noise_factors")
 
 
 def _decode_pub(pub: dict[str, Any]) -> PubAnswer:
     if "bits" in pub:
-        return ShotsOfPub(bits=pub["bits"], num_clbits=pub["num_clbits"], registers=_decode_registers(pub["registers"]))
+        return ShotsOfPub(
+            bits=pub["bits"],
+            num_clbits=pub["num_clbits"],
+            registers=_decode_registers(pub["registers"]),
+            quasi=tuple(QuasiOfBinding(*one) for one in pub.get("quasi", ())),
+        )
     if "points" in pub:
         return PointsOfPub(points=pub["points"], shots=pub["shots"], registers=_decode_registers(pub["registers"]))
     return ExpectationsOfPub(
-        evs=pub["evs"], stds=pub["stds"], shots=pub["shots"], target_precision=pub["target_precision"]
+        evs=pub["evs"],
+        stds=pub["stds"],
+        shots=pub["shots"],
+        target_precision=pub["target_precision"],
+        extrapolators=tuple(pub.get("extrapolators", ())),
+        **{name: pub[name] for name in _MITIGATED if name in pub},
     )
 
 

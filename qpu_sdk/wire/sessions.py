@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from qpu_sdk.wire.models import WIRE_VERSION, RequestDocument, ResponseDocument, SmallText
+from qpu_sdk.wire.models import MAX_INTEGER, WIRE_VERSION, RequestDocument, ResponseDocument, SmallText
 
 
 class SessionState(StrEnum):
@@ -20,6 +20,15 @@ class SessionState(StrEnum):
     """It takes none any more, and ends with its last one."""
     CLOSED = "closed"
     """It holds nothing, and has its price."""
+
+
+class SessionKind(StrEnum):
+    """What it is for."""
+
+    SESSION = "session"
+    """A loop: it keeps its region between its jobs."""
+    BATCH = "batch"
+    """Jobs that belong together: it holds nothing, and its jobs may run at the same time."""
 
 
 class SessionRequest(RequestDocument):
@@ -34,6 +43,13 @@ class SessionRequest(RequestDocument):
     max_qubits: int | None = Field(default=None, ge=1, lt=2**31)
     """On a device: how many qubits it may hold, idle ones around its jobs included; by default all that the tenant may
     still hold. On a virtual backend it holds a region of its shape."""
+    kind: SessionKind = SessionKind.SESSION
+    max_time_s: float | None = Field(default=None, gt=0, le=1e9, allow_inf_nan=False)
+    """Wall time from its opening for which it takes jobs, however busy it is; the service's longest by default."""
+    max_cost_micro: int | None = Field(default=None, ge=1, le=MAX_INTEGER)
+    """Of all its jobs, and what it holds: the job that would pass it is refused, and holding ends between jobs."""
+    on_failure: Literal["continue", "cancel_rest"] = "continue"
+    """What becomes of its waiting jobs when one fails."""
 
 
 class SessionDocument(ResponseDocument):
@@ -61,6 +77,11 @@ class SessionDocument(ResponseDocument):
     price_book: str
     price_micro: int
     """Of that, so far; posted when it is closed. Its jobs are billed for themselves."""
+    kind: SessionKind = SessionKind.SESSION
+    on_failure: Literal["continue", "cancel_rest"] = "continue"
+    max_cost_micro: int | None = None
+    spent_micro: int = 0
+    """By its jobs: what ended ones cost, and the prices of those that wait or run. ``price_micro`` comes on top."""
 
 
 class SessionPage(ResponseDocument):

@@ -66,6 +66,17 @@ class PrincipalUsage(ResponseDocument):
     price_micro: int
 
 
+class TagUsage(ResponseDocument):
+    """What the jobs with one tag used. A job with two tags counts under both, so tags add up to more than the total."""
+
+    tag: str | None
+    """``None``: jobs without a tag."""
+    jobs: int
+    shots: int
+    device_us: int
+    price_micro: int
+
+
 class UsageReport(ResponseDocument):
     """``GET /usage``: totals of the tenant since ``since``, and its quotas and the caller's own now.
 
@@ -88,5 +99,7 @@ class UsageReport(ResponseDocument):
     quotas: list[QuotaUsage]
     principals: list[PrincipalUsage] | None = None
     """With ``by=principal``: a page of them, oldest first, those without a job too."""
+    tags: list[TagUsage] | None = None
+    """With ``by=tag``: a page of them, jobs without a tag first; what sessions held is of no tag, and not in here."""
     next_cursor: str | None = None
-    """Of the next page of principals."""
+    """Of the next page of principals, or of tags."""

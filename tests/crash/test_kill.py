@@ -27,7 +27,10 @@ def flawless(story):
     assert story.kills >= len(story.recoveries_s) > 0
 
 
-@pytest.mark.parametrize(("kind", "moment"), [("sqlite", Moment.AFTER), ("postgresql", Moment.BEFORE)])
+@pytest.mark.parametrize(
+    ("kind", "moment"),
+    [pytest.param("sqlite", Moment.AFTER, marks=pytest.mark.slow), ("postgresql", Moment.BEFORE)],
+)
 def test_a_service_that_dies_while_it_settles_settles_once(kind, moment):
     strike = next(point for point in POINTS if point.name == "settlement._settle_batch"), moment
     flawless(play(kind, lambda _: [strike], split=False, clients=2))
@@ -50,6 +53,7 @@ def test_any_process_may_die_at_any_moment(kind, split):
     flawless(play(kind, lambda _: [None] * 12, split=split, seed=2))
 
 
+@pytest.mark.slow
 def test_sigterm_settles_what_runs_and_leaves_the_rest_to_the_next_life(tmp_path):
     house = House(tmp_path, "sqlite", split=False)
     try:

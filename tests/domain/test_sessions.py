@@ -15,6 +15,7 @@ from qpu_backend.domain.errors import InvalidRequest, SessionClosed, SessionShar
 from qpu_backend.domain.footprint import Footprint
 from qpu_backend.domain.planning import Plan, plan
 from qpu_backend.domain.pricing import PriceBook
+from qpu_backend.domain.quarantine import Quarantine
 from qpu_backend.domain.rounds import Need
 from qpu_backend.domain.sessions import (
     SessionPolicy,
@@ -147,6 +148,13 @@ def test_a_region_that_lost_a_qubit_is_held_no_longer(chip: Chip):
     hold = Hold("s", (0, 1, 2))
     assert in_force(hold, [], chip(small=True))
     assert not in_force(hold, [], chip(small=True, broken=(1,)))
+
+
+def test_a_region_that_lost_a_coupler_to_a_quarantine_is_held_no_longer(chip: Chip):
+    hold, device = Hold("s", (0, 1, 2)), chip(small=True)
+    assert not in_force(hold, [], replace(device, quarantine=Quarantine.of([], [(2, 1)])))
+    assert not in_force(hold, [], replace(device, quarantine=Quarantine.of([2], [])))
+    assert in_force(hold, [], replace(device, quarantine=Quarantine.of([], [(2, 3)])))
 
 
 def test_a_region_that_lost_a_coupler_is_held_no_longer_once_a_job_wants_to_run_there(chip: Chip):

@@ -204,6 +204,7 @@ def test_many_threads_decode_at_once(pool: DecodingPool):
     assert answers == [(number % 7 + 1, float(number)) for number in range(1, 65)]
 
 
+@pytest.mark.usefixtures("own_zygotes")
 def test_close_ends_every_process_and_later_requests_are_told():
     pool = DecodingPool(2)
     pids = [*(child.pid for child in children(pool)), pool._nursery._process.pid]

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-import runpy
 from importlib import resources
 from importlib.metadata import version
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from extract_calibration import extract, static_zz
 from qiskit_ibm_runtime import fake_provider
 
 from qpu_backend.engines.catalogue import read_device
+from qpu_backend.physics.catalog.compose import catalogue_text
 from qpu_backend.physics.circuit import TWO_QUBIT_GATES, Op
 
 PUBLISHED = {"eagle127": "FakeBrisbane", "heron156": "FakeBoston", "falcon27": "FakeHanoiV2"}
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "extract_calibration.py"
-
-
-@pytest.fixture(scope="module")
-def script():
-    return SimpleNamespace(**runpy.run_path(str(SCRIPT)))
 
 
 @pytest.fixture(scope="module", params=PUBLISHED)
@@ -104,36 +97,36 @@ def test_source_date_and_licence_are_named(device):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_file_is_what_the_script_extracts(script, name):
+def test_a_file_is_what_the_script_extracts(name):
     path = resources.files("qpu_backend.physics.catalog") / f"{name}.json"
     text = path.read_text(encoding="utf-8")
-    extracted = script.extract(PUBLISHED[name], name)
+    extracted = extract(PUBLISHED[name], name)
     installed = f"qiskit-ibm-runtime {version('qiskit-ibm-runtime')}:"
     assert installed in extracted["source"]
     extracted["source"] = json.loads(text)["source"]  # the version may be a later one
-    assert script.catalogue_text(extracted) == text
+    assert catalogue_text(extracted) == text
 
 
 def row(name, value, unit="GHz"):
     return {"name": name, "value": value, "unit": unit}
 
 
-def test_a_name_that_fits_two_couplers_is_left_out_and_noted(script):
+def test_a_name_that_fits_two_couplers_is_left_out_and_noted():
     couplers, notes = [(1, 12), (2, 11), (3, 4)], []
-    found = script.static_zz([row("zz_112", 1e-6), row("zz_121", 2e-6), row("zz_34", -3e-6)], couplers, notes)
+    found = static_zz([row("zz_112", 1e-6), row("zz_121", 2e-6), row("zz_34", -3e-6)], couplers, notes)
     assert found == {(1, 12): 2000.0, (3, 4): -3000.0}
     assert notes == ["zz_112 may be the ZZ of 1-12 and 2-11: left out."]
 
 
-def test_names_of_no_coupler_are_ignored_and_either_order_is_read(script):
+def test_names_of_no_coupler_are_ignored_and_either_order_is_read():
     notes = []
     rows = [row("zz_56", 1e-6), row("jq_34", 1.0), row("zz_43", 4.0, "kHz"), row("lf_4", 0.9, "")]
-    assert script.static_zz(rows, [(3, 4), (5, 7)], notes) == {(3, 4): 4000.0}
+    assert static_zz(rows, [(3, 4), (5, 7)], notes) == {(3, 4): 4000.0}
     assert notes == []
 
 
-def test_values_that_contradict_each_other_are_left_out_and_noted(script):
+def test_values_that_contradict_each_other_are_left_out_and_noted():
     notes = []
     rows = [row("zz_34", 1e-6), row("zz_43", 2e-6), row("zz_45", 5e-6), row("zz_54", 5e-6)]
-    assert script.static_zz(rows, [(3, 4), (4, 5)], notes) == {(4, 5): 5000.0}
+    assert static_zz(rows, [(3, 4), (4, 5)], notes) == {(4, 5): 5000.0}
     assert notes == ["ZZ of 3-4 is published with different values: left out."]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import itertools
 import re
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,9 +17,10 @@ from believing import LIVE_S, House
 from issuer import AUDIENCE, Issuer
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Parameter
+from warm import SharedWorkers, put_tables
 
 from qpu_backend.bootstrap import build
-from qpu_backend.config import load_config
+from qpu_backend.config import LOCAL, load_config
 from qpu_backend.domain.tenancy import Role
 from qpu_backend.http.problems import STATUS
 from qpu_backend.serving import HttpServer, ServerThread
@@ -68,8 +71,9 @@ class Running:
 
     def revoke(self, tenant: str) -> None:
         """Revoke every key of the tenant."""
+        office = self.service.door.keys
         for key, _ in self.service.administration.keys(tenant):
-            assert self.service.administration.revoke_key(key.id)
+            assert office.revoke(office.keeper_of(key.id, actor="service"), key.id).new
 
     def client(self, key: str | None) -> httpx.Client:
         """A client over the Unix socket, closed together with the service."""
@@ -83,12 +87,22 @@ class Running:
         return self.client(self.key(self.tenant(), role))
 
 
+@cache
+def _shared_workers() -> SharedWorkers:
+    workers = SharedWorkers()
+    atexit.register(workers.end)
+    return workers
+
+
 @contextmanager
-def running(folder: Path, **settings: object) -> Iterator[Running]:
+def running(folder: Path, *, limits: Mapping[str, int] | None = None, **settings: object) -> Iterator[Running]:
     """A service in this folder for the length of the block."""
-    limits = {"max_body_bytes": MAX_BODY_BYTES}
+    limits = {"max_body_bytes": MAX_BODY_BYTES, **(limits or {})}
     config = load_config(data=folder, workers=1, decoders=1, heartbeat_s=1, limits=limits, **settings)
-    service = build(config, durable=False)
+    executor = _shared_workers() if config.executor == LOCAL else None
+    if config.database is None:
+        put_tables(folder / "qpu.sqlite")
+    service = build(config, durable=False, executor=executor)
     socket = folder / "api.sock"
     on_socket = ServerThread(HttpServer(service, uds=socket))
     on_port = ServerThread(HttpServer(service))

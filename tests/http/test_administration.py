@@ -165,3 +165,53 @@ def test_a_window_is_booked_told_and_given_back_once(office, refused):
     refused(operator.delete(f"{path}/{made.json()['id']}"), "not_found")
     assert operator.get(path).json()["bookings"] == []
     assert audited(server, made.json()["id"]) == ["booking.made", "booking.cancelled"]
+
+
+def test_a_qubit_in_quarantine_leaves_the_target_and_comes_back_with_its_numbers(office, refused):
+    server, operator = office
+    client = server.new_client()
+    path = "/v1/admin/devices/eagle127/quarantine"
+    before = client.get("/v1/backends/eagle127").json()
+    order = {"qubits": [3], "couplers": [[15, 4]], "note": "jumps"}
+    taken = operator.post(path, json=order).json()
+    assert taken == operator.get(path).json()
+    assert (taken["qubits"], taken["couplers"]) == ([3], [[4, 15]])
+    target = client.get("/v1/backends/eagle127").json()
+    assert target["calibration_id"] == taken["calibration_id"] != before["calibration_id"]
+    used = {tuple(sorted(gate["qubits"])) for gate in target["gates"]}
+    assert not any(3 in qubits for qubits in used)
+    assert (4, 15) not in used
+    assert (4,) in used
+    listed = client.get("/v1/backends/eagle127/calibrations").json()["calibrations"]
+    assert [one["id"] for one in listed] == [taken["calibration_id"], before["calibration_id"]]
+    assert (
+        client.get(f"/v1/backends/eagle127/calibrations/{before['calibration_id']}").json()["gates"] == before["gates"]
+    )
+    refused(operator.delete(path, params={"coupler": "4-x"}), "invalid_request")
+    refused(operator.delete(path, params={"qubit": 127}), "invalid_request")
+    for wrong in ({}, {"qubits": [-1]}, {"qubits": [127]}, {"couplers": [[0, 99]]}, {"couplers": [[1, 2, 3]]}):
+        refused(operator.post(path, json=wrong), "invalid_request")
+    assert operator.delete(path, params={"coupler": "15-4"}).json()["qubits"] == [3]
+    assert operator.delete(path).json()["qubits"] == []
+    after = client.get("/v1/backends/eagle127").json()
+    assert (after["qubits"], after["gates"]) == (before["qubits"], before["gates"])
+    assert audited(server, "eagle127") == ["device.quarantined", "device.released", "device.released"]
+
+
+def test_keys_come_no_faster_than_the_service_allows_and_the_answer_says_when_to_try_again(own_server, refused):
+    server = own_server(limits={"keys_per_minute": 1, "keys_burst": 2})
+    operator = server.new_client(Role.OPERATOR)
+    path = f"/v1/admin/tenants/{server.tenant()}/keys"
+    for _ in range(2):
+        assert operator.post(path, json={}).status_code == 201
+    member = server.new_client()
+    keys = [member.get("/v1/me/keys").json()["keys"][0]["id"]]
+    for _ in range(2):
+        keys.append(member.post(f"/v1/keys/{keys[-1]}/rotate", json={}).json()["id"])
+    for last in (operator.post(path, json={}), member.post(f"/v1/keys/{keys[-1]}/rotate", json={})):
+        problem = refused(last, "rate_limited")
+        assert "1 keys a minute" in problem["detail"]
+        assert 0 < int(last.headers["Retry-After"]) <= 60
+    assert "keys" not in " ".join(server.client(None).get("/v1/version").json()["limits"])
+    revoked = member.delete(f"/v1/keys/{keys[0]}").json()  # that is not counted
+    assert revoked["successors_revoked"] == keys[1:]

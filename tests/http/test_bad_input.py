@@ -78,6 +78,10 @@ def estimating(orders: Any, **changes: Any) -> dict[str, Any]:
     return orders.of(circuit, program="estimator") | {"pubs": [pub]}
 
 
+def estimating_with(orders: Any, shots: int = 100, **mitigation: Any) -> dict[str, Any]:
+    return estimating(orders, shots=shots) | {"options": {"mitigation": mitigation}}
+
+
 def backwards(orders: Any) -> dict[str, Any]:
     a, b = orders.pairs[0]
     return orders.of(only(lambda c: c.ecr(b, a)))
@@ -220,6 +224,62 @@ BAD: dict[str, tuple[Callable[[Any], Any], str, str | None]] = {
         lambda o: with_options(o, rep_delay_us=3.6e9),
         "invalid_request",
         "options.rep_delay_us",
+    ),
+    # --- mitigation
+    "unknown mitigation": (
+        lambda o: estimating_with(o, magic={}),
+        "invalid_request",
+        "options.mitigation.magic",
+    ),
+    "a noise factor below one": (
+        lambda o: estimating_with(o, zne={"noise_factors": [0.5, 1]}),
+        "invalid_request",
+        "options.mitigation.zne.noise_factors",
+    ),
+    "an even noise factor": (
+        lambda o: estimating_with(o, zne={"noise_factors": [1, 2]}),
+        "invalid_request",
+        "options.mitigation.zne.noise_factors",
+    ),
+    "one noise factor": (
+        lambda o: estimating_with(o, zne={"noise_factors": [1]}),
+        "invalid_request",
+        "options.mitigation.zne.noise_factors",
+    ),
+    "an unknown curve": (
+        lambda o: estimating_with(o, zne={"extrapolator": "spline"}),
+        "invalid_request",
+        "options.mitigation.zne.extrapolator",
+    ),
+    "no randomisation": (
+        lambda o: estimating_with(o, twirling={"enable_gates": True, "num_randomizations": 0}),
+        "invalid_request",
+        "options.mitigation.twirling.num_randomizations",
+    ),
+    "more randomisations than shots": (
+        lambda o: estimating_with(o, 10, twirling={"enable_gates": True, "num_randomizations": 11}),
+        "invalid_request",
+        "options.mitigation.twirling.num_randomizations",
+    ),
+    "unknown pulses": (
+        lambda o: estimating_with(o, dynamical_decoupling={"sequence_type": "CPMG"}),
+        "invalid_request",
+        "options.mitigation.dynamical_decoupling.sequence_type",
+    ),
+    "errors from nowhere": (
+        lambda o: estimating_with(o, measure={"source": "guess"}),
+        "invalid_request",
+        "options.mitigation.measure.source",
+    ),
+    "circuits with mitigation": (
+        lambda o: with_options(o, mitigation={"dynamical_decoupling": {}}),
+        "invalid_request",
+        "options.mitigation",
+    ),
+    "a sampler that extrapolates": (
+        lambda o: o.of(program="sampler", options={"mitigation": {"zne": {}}}),
+        "invalid_request",
+        "options.mitigation.zne",
     ),
     "a long name for nothing": (lambda o: o.of(**{"x" * 50_000: 1}), "invalid_request", None),
     "a list": (lambda _: [1, 2, 3], "invalid_request", None),

@@ -38,6 +38,7 @@ DOORS: dict[tuple[str, str], frozenset[Role] | None] = {
     ("GET", "/v1/backends/{name}/status"): EVERYBODY,
     ("GET", "/v1/backends/{name}/calibrations"): EVERYBODY,
     ("GET", "/v1/backends/{name}/calibrations/{calibration_id}"): EVERYBODY,
+    ("GET", "/v1/backends/{name}/crosstalk"): EVERYBODY,
     ("POST", "/v1/backends/{name}/predict"): WORKERS,
     ("POST", "/v1/quotes"): WORKERS,
     ("POST", "/v1/jobs"): WORKERS,
@@ -72,6 +73,9 @@ DOORS: dict[tuple[str, str], frozenset[Role] | None] = {
     ("POST", "/v1/admin/tenants/{tenant}/keys"): OPERATORS,
     ("GET", "/v1/admin/devices"): OPERATORS,
     ("PATCH", "/v1/admin/devices/{device}"): OPERATORS,
+    ("GET", "/v1/admin/devices/{device}/quarantine"): OPERATORS,
+    ("POST", "/v1/admin/devices/{device}/quarantine"): OPERATORS,
+    ("DELETE", "/v1/admin/devices/{device}/quarantine"): OPERATORS,
     ("POST", "/v1/admin/devices/{device}/calibrations"): OPERATORS,
     ("GET", "/v1/admin/devices/{device}/bookings"): OPERATORS,
     ("POST", "/v1/admin/devices/{device}/bookings"): OPERATORS,
@@ -106,6 +110,7 @@ ANSWERS[("POST", "/v1/keys/{key_id}/rotate")] = 201
 ANSWERS[("POST", "/v1/admin/tenants")] = 201
 ANSWERS[("POST", "/v1/admin/tenants/{tenant}/keys")] = 201
 ANSWERS[("POST", "/v1/admin/devices/{device}/calibrations")] = 201
+ANSWERS[("POST", "/v1/admin/devices/{device}/quarantine")] = 422  # nothing is named
 ANSWERS[("POST", "/v1/admin/devices/{device}/bookings")] = 422  # what has no length
 ANSWERS[("DELETE", "/v1/admin/devices/{device}/bookings/{booking_id}")] = 404
 """What an open door answers, where it is not 200: what is new is told so, and what is done cannot be cancelled."""
@@ -189,6 +194,7 @@ def body_of(door: tuple[str, str], role: Role, orders: Any) -> Any:
         ("PATCH", "/v1/admin/tenants/{tenant}"): {"weight": 100},
         ("POST", "/v1/admin/tenants/{tenant}/keys"): {},
         ("PATCH", "/v1/admin/devices/{device}"): {"operational": True},
+        ("POST", "/v1/admin/devices/{device}/quarantine"): {},
         ("POST", "/v1/admin/devices/{device}/bookings"): {"in_s": 1, "for_s": 0},
         ("POST", "/v1/sessions"): {"backend": "eagle127:line-2"},
         ("POST", "/v1/backends/{name}/predict"): {"circuits": orders.of(LOCAL)["circuits"]},

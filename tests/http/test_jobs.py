@@ -125,8 +125,8 @@ def test_a_cursor_of_somebody_else_is_refused_or_harmless(client, refused, curso
         ("/v1/jobs", {"limit": 0}, "limit"),
         ("/v1/jobs", {"limit": 101}, "limit"),
         ("/v1/jobs", {"limit": "many"}, "limit"),
-        ("/v1/jobs", {"state": "lost"}, "state"),
-        ("/v1/jobs", {"tag": "a\0"}, "tag"),
+        ("/v1/jobs", {"state": "lost"}, "state.0"),
+        ("/v1/jobs", {"tag": "a\0"}, "tag.0"),
         ("/v1/usage", {"since": "yesterday"}, "since"),
         ("/v1/usage", {"since": "2025-03-04T05:06:07"}, "since"),
         ("/v1/backends/eagle127/calibrations", {"before": 0}, "before"),
@@ -178,6 +178,25 @@ def test_a_result_as_json_has_the_same_shots_under_another_tag(client, done):
     assert pub["counts"] == [{hex(value): values.count(value) for value in sorted(set(values))}]
     known = {"Accept": "application/json", "If-None-Match": answer.headers["ETag"]}
     assert client.get(f"/v1/jobs/{done}/result", headers=known).status_code == 304
+
+
+def test_mitigated_answers_come_as_json_too(client, orders):
+    observable = {"terms": [{"paulis": "Z", "qubits": [0], "coefficient": 1.0}]}
+    pub = {"circuit": 0, "shots": 100, "observables": [observable], "pairs": [[0, 0]]}
+    careful = {"seed": 1, "mitigation": {"measure": {"source": "snapshot"}, "zne": {"noise_factors": [1, 3]}}}
+    estimator = orders.of(program="estimator", options=careful) | {"pubs": [pub]}
+    sampler = orders.of(program="sampler", options={"seed": 1, "mitigation": {"measure": {"source": "snapshot"}}})
+    answers = []
+    for document in (estimator, sampler):
+        job_id = orders.submit(client, document)
+        assert orders.finished(client, job_id)["state"] == "done"
+        answers.append(client.get(f"/v1/jobs/{job_id}/result", headers={"Accept": "application/json"}).json())
+    estimated, sampled = (answer["pubs"][0] for answer in answers)
+    assert (len(estimated["evs_noise_factors"][0]), estimated["extrapolators"]) == (2, ["linear"])
+    assert estimated["overheads"][0] > 1
+    assert sum(sampled["quasi"][0]["values"].values()) == pytest.approx(1.0)
+    assert sampled["quasi"][0]["values"].keys() == sampled["counts"][0].keys()
+    assert answers[0]["metadata"]["mitigation"]["zne"]["noise_factors"] == [1, 3]
 
 
 def test_expectation_values_come_as_json_too(client, orders):

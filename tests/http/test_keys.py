@@ -71,6 +71,21 @@ def test_without_a_grace_the_old_key_stops_at_once(office, refused):
     refused(office.admin.post(f"/v1/keys/{old['id']}/rotate", json={}), "key_ended")
 
 
+def test_a_rotation_whose_answer_was_lost_is_not_repeated_but_done_again_once_it_is_undone(office, refused):
+    ada = office.principal()
+    old = office.key(ada)
+    client, path = office.server.client(old["key"]), f"/v1/keys/{old['id']}/rotate"
+    lost = client.post(path, json={}).json()
+    problem = refused(client.post(path, json={}), "key_replaced")
+    assert problem["status"] == 409
+    assert lost["id"] in problem["detail"]
+    assert lost["key"] not in problem["detail"]
+    client.delete(f"/v1/keys/{lost['id']}")
+    new = client.post(path, json={}).json()
+    assert new["expires_at"] is None
+    assert not office.shut_out(office.server.client(new["key"]))
+
+
 def test_a_key_that_has_ended_is_not_rotated(office, refused, server):
     key = server.key(office.tenant, Role.MEMBER, expires_at_us=time.time_ns() // 1000 - 1)
     assert server.client(key).get("/v1/me").status_code == 401
@@ -155,3 +170,21 @@ def test_a_stream_ends_with_the_key_that_opened_it(office, orders, path):
     finally:
         administration.set_operational("eagle127", operational=True, status_msg="active")
         office.server.service.dispatchers["eagle127"].wake()
+
+
+def test_the_owner_of_a_stolen_key_ends_what_the_thief_made_of_it_and_may_keep_its_own(office):
+    ada = office.principal()
+    stolen = office.key(ada)
+    client = office.server.client(stolen["key"])
+    thiefs = client.post(f"/v1/keys/{stolen['id']}/rotate", json={}).json()
+    assert thiefs["replaces"] == stolen["id"]
+    done = client.delete(f"/v1/keys/{stolen['id']}").json()
+    assert (done["id"], done["successors_revoked"]) == (stolen["id"], [thiefs["id"]])
+    assert office.shut_out(office.server.client(thiefs["key"]))
+    told = [(subject, facts.get("came_of")) for _, subject, facts in office.audited("key.revoked")]
+    assert sorted(told) == sorted([(stolen["id"], None), (thiefs["id"], stolen["id"])])
+    leaked = office.key(ada)
+    own = office.admin.post(f"/v1/keys/{leaked['id']}/rotate", json={}).json()
+    kept = office.admin.delete(f"/v1/keys/{leaked['id']}", params={"successors": "keep"}).json()
+    assert kept["successors_revoked"] == []
+    assert not office.shut_out(office.server.client(own["key"]))

@@ -171,7 +171,7 @@ def school(request, running_in, tmp_path):
     url = None
     if request.param == "postgresql":
         server = request.getfixturevalue("postgres")
-        url = server.url(server.new_database())
+        url = server.url(server.new_database(tables=True))
     with running_in(tmp_path / "qpu", database=url) as server:
         office = server.service.administration
         office.create_tenant("school", limits={(SHOTS, DAY): ALL})

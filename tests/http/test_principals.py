@@ -267,6 +267,20 @@ def test_usage_by_principal_is_for_who_manages_or_accounts(server, refused, role
         assert response.status_code == 200
 
 
+def test_usage_by_tag_counts_a_job_under_each_of_its_tags_and_is_for_whoever_reads_usage(office, orders, refused):
+    ada = office.client(office.principal("ada"))
+    for tags, shots in ((["rb", "lab"], 100), (["rb"], 30), ([], 7)):
+        assert orders.finished(ada, orders.submit(ada, orders.of(shots=shots) | {"tags": tags}))["state"] == "done"
+    first = ada.get("/v1/usage", params={"by": "tag", "limit": 2}).json()
+    rest = ada.get("/v1/usage", params={"by": "tag", "limit": 2, "cursor": first["next_cursor"]}).json()
+    told = [(one["tag"], one["jobs"], one["shots"]) for page in (first, rest) for one in page["tags"]]
+    assert told == [(None, 1, 7), ("lab", 1, 100), ("rb", 2, 130)]
+    assert (rest["next_cursor"], rest["principals"], rest["jobs"]) == (None, None, 3)
+    other = office.server.new_client(Role.BILLING).get("/v1/usage", params={"by": "tag"}).json()
+    assert (other["tags"], ada.get("/v1/usage").json()["tags"]) == ([], None)
+    refused(ada.get("/v1/usage", params={"by": "tag", "cursor": "rb"}), "invalid_request")
+
+
 # --- thirty students ----------------------------------------------------------------------------------------------
 
 

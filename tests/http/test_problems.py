@@ -19,8 +19,16 @@ from qpu_backend.http.problems import STATUS, ProblemError, code_of
 from qpu_backend.physics.errors import NotCalibrated, PhysicsError, TooLarge
 from qpu_backend.pipeline.endings import fail_jobs
 from qpu_backend.stores import jobs
-from qpu_backend.stores.errors import DatabaseBusy, DatabaseFull, DatabaseGone, InvalidCursor, NameTaken, StoreError
-from qpu_sdk.errors import EXCEPTION_OF_CODE
+from qpu_backend.stores.errors import (
+    DatabaseBusy,
+    DatabaseFull,
+    DatabaseGone,
+    IdempotencyKeyTaken,
+    InvalidCursor,
+    NameTaken,
+    StoreError,
+)
+from qpu_sdk.problems import EXCEPTION_OF_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +54,7 @@ MET_ELSEWHERE = {
     "name_taken": "principals",
     "lock_out": "principals",
     "key_ended": "keys",
+    "key_replaced": "keys",
     "not_found": "doors",
     "method_not_allowed": "doors",
     "idempotency_conflict": "jobs",
@@ -61,6 +70,7 @@ MET_ELSEWHERE = {
     "quota_exceeded": "jobs",
     "queue_full": "jobs",
     "session_closed": "sessions",
+    "session_cost_exceeded": "sessions",
     "session_share_exceeded": "sessions",
     "lane_refused": "lanes",
     "rate_limited": "limits",
@@ -108,6 +118,7 @@ def test_what_is_not_the_clients_fault_is_internal_but_for_a_named_few():
         DatabaseBusy: "unavailable",
         DatabaseFull: "unavailable",
         DatabaseGone: "unavailable",
+        IdempotencyKeyTaken: "unavailable",
         NotCalibrated: "not_isa",
         TooLarge: "circuit_too_large",
     }
@@ -154,10 +165,10 @@ def test_without_decoders_a_job_is_to_be_sent_again(own_server, orders, refused)
 def test_without_its_database_the_service_is_alive_but_not_ready(own_server, tmp_path, refused):
     server = own_server()
     client = server.new_client()
-    server.service.database.close()
     for file in tmp_path.glob("qpu.sqlite*"):
         shutil.move(file, tmp_path / f"gone-{file.name}")
     (tmp_path / "qpu.sqlite").mkdir()
+    server.service.database.close()  # afterwards: what was open would go on reading
     refused(client.get("/readyz"), "unavailable")
     refused(client.get("/v1/usage"), "unavailable")
     assert client.get("/healthz").json() == {"status": "alive"}

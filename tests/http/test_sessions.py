@@ -91,6 +91,13 @@ def test_a_closed_session_takes_no_jobs_and_is_not_kept_alive(client, orders, re
     assert refused(client.post(f"/v1/sessions/{session['id']}/touch"), "session_closed")["field"] is None
 
 
+def test_a_session_may_cost_so_much_and_says_how_much_is_gone(client, orders, refused):
+    session = opened(client, max_cost_micro=1)
+    job = client.post("/v1/jobs", json=orders.of(options={"session": session["id"]}))
+    assert refused(job, "session_cost_exceeded")["field"] == "options.session"
+    assert (session["max_cost_micro"], session["spent_micro"], session["kind"]) == (1, 0, "session")
+
+
 def test_a_job_of_another_backend_or_of_no_session_is_told_so(client, orders, refused):
     session = opened(client, backend="eagle127:line-2")
     for name in (session["id"], "ses_0", "x" * 128):

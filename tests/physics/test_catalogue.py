@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import runpy
 from dataclasses import replace
 from importlib import resources
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from generate_devices import GRID20, LINE5, draw
 
 from qpu_backend.engines.catalogue import device_names, read_device
 from qpu_backend.physics.catalog.compose import ASSUMED_ZZ_HZ, Facts, catalogue_text, compose
@@ -19,7 +17,6 @@ from qpu_backend.physics.circuit import TWO_QUBIT_GATES, Op
 from qpu_backend.physics.crosstalk import draw_outliers
 
 FOLDER = resources.files("qpu_backend.physics.catalog")
-SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 DEVICES = {
     # qubits, couplers, usable couplers, gates, kind of coupler, ordinary ρ, median |ζ| in kHz
     "eagle127": (127, 144, 143, {Op.ECR}, "fixed", 1.0, 62),
@@ -72,14 +69,13 @@ def test_gates_of_tunable_couplers_spill_no_microwaves():
 
 
 def test_a_drawn_device_says_so_and_is_what_its_script_draws():
-    script = SimpleNamespace(**runpy.run_path(str(SCRIPTS / "generate_devices.py")))
-    for design in (script.GRID20, script.LINE5):
+    for design in (GRID20, LINE5):
         model, snapshot = read_device(design.name)
         assert "synthetic" in model.source
         assert f"seed {design.seed}" in model.source
         assert any("Log-normal" in note for note in model.notes)
-        assert catalogue_text(script.draw(design)) == (FOLDER / f"{design.name}.json").read_text(encoding="utf-8")
-        assert script.draw(replace(design, seed=design.seed + 1)) != script.draw(design)
+        assert catalogue_text(draw(design)) == (FOLDER / f"{design.name}.json").read_text(encoding="utf-8")
+        assert draw(replace(design, seed=design.seed + 1)) != draw(design)
         assert all(q.t2_us <= 1.9 * q.t1_us * 1.0001 for q in snapshot.qubits)
         for a, b in model.topology.edges:
             detuning_hz = abs(snapshot.qubits[a].frequency_hz - snapshot.qubits[b].frequency_hz)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qiskit import QuantumCircuit
 from sqlalchemy import select
+from togetherness import at_once
+from warm import put_tables
 from workers import Workers
 
 from qpu_backend.bootstrap import SYSTEM, build, tenant_scope
@@ -140,17 +141,7 @@ class Lab:
 
     def at_once(self, functions: Sequence[Callable[[], Any]]) -> list[Any]:
         """Run functions in a thread each; what each returned or raised, in order."""
-        gate = threading.Barrier(len(functions))
-
-        def run(function: Callable[[], Any]) -> Any:
-            gate.wait()
-            try:
-                return function()
-            except Exception as error:  # noqa: BLE001 - the test looks at it
-                return error
-
-        with ThreadPoolExecutor(len(functions)) as pool:
-            return list(pool.map(run, functions))
+        return at_once(functions)
 
     def rows(self, *job_ids: str) -> list[JobRow]:
         """The jobs now."""
@@ -287,6 +278,8 @@ def laboratory(
         **settings,
     )
     configure_logs("critical")
+    if database is None:
+        put_tables(folder / "qpu.sqlite")
     workers = Workers()
     service = build(config, durable=False, clock=clock, executor=executor or workers)
     if started:
@@ -319,7 +312,7 @@ def either_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     url = None
     if request.param == "postgresql":
         server: Any = request.getfixturevalue("postgres")
-        url = server.url(server.new_database())
+        url = server.url(server.new_database(tables=True))
     with laboratory(folder, database=url) as shared:
         yield shared
 

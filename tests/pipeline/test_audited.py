@@ -25,17 +25,19 @@ from qpu_backend.domain.invoices import Month
 from qpu_backend.domain.logins import Login, LoginPolicy
 from qpu_backend.domain.policies import ISOLATION_CLASSES
 from qpu_backend.domain.pricing import PriceBook
+from qpu_backend.domain.quarantine import Quarantine
 from qpu_backend.domain.quota import Resource, Window
 from qpu_backend.domain.tenancy import Role
 from qpu_backend.pipeline.clocks import SystemClock
 from qpu_backend.pipeline.crediting import Crediting
+from qpu_backend.pipeline.limiting import NewLimits, NewQuota
 from qpu_backend.pipeline.logins import Logins
 from qpu_backend.stores.schema_access import audit_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from qpu_backend.pipeline.principals import Keeper
+    from qpu_backend.pipeline.keepers import Keeper
 
 ACTOR = "principal:prn_of_the_test"
 ISSUER = "oidc"
@@ -44,12 +46,12 @@ NEVER_US = 32_000_000_000_000_000
 _HOUR_US = 3_600_000_000
 
 TOLD_ELSEWHERE = {
-    "Admission": "job_events",
     "Archivist": "jobs.archived_at_us",
     "Cancellation": "job_events",
     "Decider": "plans and batches",
     "DeviceLease": "the device's row and its epoch",
     "Dispatcher": "job_events and batches",
+    "Enqueueing": "job_events",
     "Sealer": "the audit log itself",
     "Sessions": "sessions, and what they cost in postings",
     "Settler": "job_events, usage records and postings",
@@ -151,6 +153,19 @@ def crediting(office: Office) -> Crediting:
 LAST_MONTH = Month(2026, 1)
 SHOTS = (Resource.SHOTS, Window.DAY, 10)
 
+LIMITS = NewLimits((NewQuota(*SHOTS),), {"max_circuits": 3})
+
+
+def revoke_what_came_of_it_too(office: Office) -> None:
+    office.keys.rotate(office.keeper, office.key)
+    office.keys.revoke(office.keeper, office.key)
+
+
+def quarantined_and_released(office: Office) -> None:
+    office.quarantining.quarantine(DEVICE, Quarantine.of([126], []), actor="before")
+    office.quarantining.release(DEVICE, actor=ACTOR)
+
+
 DEEDS: dict[str, Deed | None] = {
     "Administration.create_tenant": Deed(
         lambda o: o.administration.create_tenant(f"new-{o.number}", actor=ACTOR), ("tenant.created",)
@@ -158,8 +173,9 @@ DEEDS: dict[str, Deed | None] = {
     "Administration.tenants": None,
     "Administration.page_of_tenants": None,
     "Administration.tenant": None,
-    "Administration.set_weight": Deed(
-        lambda o: o.administration.set_weight(o.tenant, 7, actor=ACTOR), ("tenant.weighed",)
+    "Administration.change_tenant": Deed(
+        lambda o: o.administration.change_tenant(o.tenant, weight=7, limits=LIMITS, disabled=True, actor=ACTOR),
+        ("tenant.weighed", "quota.set", "policy.set", "tenant.disabled"),
     ),
     "Administration.set_tenant_disabled": Deed(
         lambda o: o.administration.set_tenant_disabled(o.tenant, disabled=True, actor=ACTOR), ("tenant.disabled",)
@@ -182,7 +198,6 @@ DEEDS: dict[str, Deed | None] = {
         ("principal.created", "key.created"),
     ),
     "Administration.keys": None,
-    "Administration.revoke_key": Deed(lambda o: o.administration.revoke_key(o.key, actor=ACTOR), ("key.revoked",)),
     "Administration.devices": None,
     "Administration.set_operational": Deed(
         lambda o: o.administration.set_operational(DEVICE, operational=False, status_msg="away", actor=ACTOR),
@@ -211,26 +226,32 @@ DEEDS: dict[str, Deed | None] = {
     "Invoicing.own_page": None,
     "Invoicing.own_records": None,
     "Invoicing.all_own_records": None,
+    "Keys.keeper_of": None,
+    "Keys.create": Deed(lambda o: o.keys.create(o.keeper, o.ada), ("key.created",)),
+    "Keys.page": None,
+    "Keys.rotate": Deed(lambda o: o.keys.rotate(o.keeper, o.key), ("key.rotated",)),
+    "Keys.revoke": Deed(revoke_what_came_of_it_too, ("key.rotated", "key.revoked", "key.revoked")),
+    "Keys.revoke_all": Deed(lambda o: o.keys.revoke_all(o.keeper, o.ada), ("principal.keys_revoked",)),
     "Logins.enter": Deed(lambda o: login(o, "newcomer", Role.MEMBER), ("principal.created",), ISSUER),
     "PriceBooks.prices": None,
     "PriceBooks.publish": Deed(
         lambda o: o.price_books.publish(book(o.number), valid_from_us=NEVER_US, actor=ACTOR), ("price_book.published",)
     ),
     "Principals.keeper": None,
-    "Principals.keeper_of_key": None,
     "Principals.create": Deed(lambda o: o.principals.create(o.keeper, "bob", Role.MEMBER), ("principal.created",)),
     "Principals.page": None,
     "Principals.get": None,
     "Principals.named": None,
     "Principals.change": Deed(
-        lambda o: o.principals.change(o.keeper, o.ada, role=Role.AUDITOR, disabled=True),
-        ("principal.role_changed", "principal.disabled"),
+        lambda o: o.principals.change(o.keeper, o.ada, role=Role.AUDITOR, disabled=True, limits=LIMITS),
+        ("principal.role_changed", "principal.disabled", "quota.set", "policy.set"),
     ),
-    "Principals.create_key": Deed(lambda o: o.principals.create_key(o.keeper, o.ada), ("key.created",)),
-    "Principals.keys": None,
-    "Principals.rotate": Deed(lambda o: o.principals.rotate(o.keeper, o.key), ("key.rotated",)),
-    "Principals.revoke": Deed(lambda o: o.principals.revoke(o.keeper, o.key), ("key.revoked",)),
-    "Principals.revoke_all": Deed(lambda o: o.principals.revoke_all(o.keeper, o.ada), ("principal.keys_revoked",)),
+    "Quarantining.now": None,
+    "Quarantining.quarantine": Deed(
+        lambda o: o.quarantining.quarantine(DEVICE, Quarantine.of([o.number % 100], []), actor=ACTOR),
+        ("device.quarantined",),
+    ),
+    "Quarantining.release": Deed(quarantined_and_released, ("device.released",)),
 }
 """``None``: it only reads."""
 DOERS = [name for name, deed in DEEDS.items() if deed is not None]
@@ -273,7 +294,7 @@ def office(lab: Any, numbers: Iterator[int]) -> Office:
     tenant = service.administration.create_tenant(f"tenant-{number}").name
     keeper = service.door.principals.keeper(tenant, actor=ACTOR)
     ada = service.door.principals.create(keeper, "ada", Role.MEMBER).id
-    key, _ = service.door.principals.create_key(keeper, ada)
+    key, _ = service.door.keys.create(keeper, ada)
     return Office(service=service, tenant=tenant, keeper=keeper, ada=ada, key=key.id, number=number)
 
 

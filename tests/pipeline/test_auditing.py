@@ -50,7 +50,7 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
     url, server = None, None
     if request.param == "postgresql":
         server: Any = request.getfixturevalue("postgres")
-        url = server.url(server.new_database())
+        url = server.url(server.new_database(tables=True))
     made = Log(load_config(data=tmp_path / "service", database=url))
     yield made
     made.database.close()

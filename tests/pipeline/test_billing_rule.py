@@ -35,7 +35,7 @@ def lab(request, tmp_path_factory, laboratories) -> Iterator[Any]:
     url = None
     if request.param == "postgresql":
         server = request.getfixturevalue("postgres")
-        url = server.url(server.new_database())
+        url = server.url(server.new_database(tables=True))
     prices = {"lane_percent": {"interactive": 150}}
     with laboratories(tmp_path_factory.mktemp("lab"), database=url, device=CUT, prices=prices) as shared:
         yield shared

@@ -59,11 +59,12 @@ def finished(process: subprocess.Popen[str]) -> None:
     assert "Exception" not in errors
 
 
-@pytest.mark.parametrize("close", ["close", "forgets to close"])
+@pytest.mark.parametrize("close", [pytest.param("close", marks=pytest.mark.slow), "forgets to close"])
 def test_a_script_without_a_main_guard_runs_and_ends(tmp_path, close):
     finished(script(tmp_path, "", 2, "wait", close))
 
 
+@pytest.mark.slow
 def test_jobs_that_a_script_left_in_a_durable_service_are_done_by_the_next(tmp_path):
     finished(script(tmp_path, str(tmp_path / "qpu"), 30))
     with QPUProvider.embedded(tmp_path / "qpu", workers=1) as provider:
@@ -127,7 +128,7 @@ def test_a_worker_process_that_is_killed_costs_time_and_nothing_else():
         while str(job.status().name) != "RUNNING":
             time.sleep(0.01)
         assert service.service is not None
-        victim = next(iter(service.service._executor._pool._processes))
+        victim = next(iter(service.service._executor._executor._pool._processes))
         os.kill(victim, signal.SIGKILL)
         counts = job.result()[0].data.c.array
         assert provider.batches("eagle127")[0].attempt == 2

@@ -57,7 +57,7 @@ def after(request, tmp_path_factory, laboratories, make) -> Iterator[After]:
     url, clock = None, HandDrivenClock(START_US)
     if request.param == "postgresql":
         server = request.getfixturevalue("postgres")
-        url = server.url(server.new_database())
+        url = server.url(server.new_database(tables=True))
     prices = {"free_micro_per_month": FREE_MICRO}
     with laboratories(tmp_path_factory.mktemp("lab"), database=url, clock=clock, prices=prices) as lab:
         found = After(lab, clock)

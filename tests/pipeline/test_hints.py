@@ -26,7 +26,7 @@ def pair(request, new_lab):
     url = None
     if request.param == "postgresql":
         server = request.getfixturevalue("postgres")
-        url = server.url(server.new_database())
+        url = server.url(server.new_database(tables=True))
     holder = new_lab("shared", database=url)
     until(lambda: holder.dispatcher.lease.epoch)
     return holder, new_lab("shared", database=url)
@@ -123,7 +123,7 @@ class Listening(NoticeBoard):
 
 
 def test_a_herald_hears_others_and_not_itself(postgres, tmp_path):
-    database = open_database(load_config(data=tmp_path, database=postgres.url(postgres.new_database())))
+    database = open_database(load_config(data=tmp_path, database=postgres.url(postgres.new_database(tables=True))))
     boards = [Listening(), Listening()]
     heralds = [herald_of(database, SYSTEM, board, Metrics()) for board in boards]
     for herald in heralds:

@@ -55,7 +55,7 @@ def month(request, tmp_path_factory, laboratories, make) -> Iterator[Closed]:
     url, clock = None, HandDrivenClock(START_US)
     if request.param == "postgresql":
         server = request.getfixturevalue("postgres")
-        url = server.url(server.new_database())
+        url = server.url(server.new_database(tables=True))
     with laboratories(tmp_path_factory.mktemp("lab"), database=url, clock=clock, **SETTINGS) as lab:
         yield Closed(lab, clock, book_a_month(lab, clock, make))
 

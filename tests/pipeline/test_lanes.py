@@ -8,12 +8,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from qpu_backend.bootstrap import SYSTEM
 from qpu_backend.config import LaneSection
 from qpu_backend.domain.errors import LaneRefused, PromiseRefused
+from qpu_backend.domain.jobs import JobState
+from qpu_backend.domain.quarantine import Quarantine
 from qpu_backend.pipeline.outlook import estimate_s, outlook
-from qpu_backend.stores import devices
+from qpu_backend.stores import devices, schema
 from qpu_backend.stores.pace import Pace
 
 PINNED = (0, 1)
@@ -101,6 +104,46 @@ def test_a_start_that_could_not_be_kept_is_not_promised(lanes, make):
     for ran in lanes.batches(*admitted):
         for row in lanes.rows(*ran.job_ids):
             assert ran.batch.device_start_us <= row.start_by_us
+
+
+def starts_by(lab, job_id, start_by_us):
+    with lab.database.write() as connection:
+        connection.execute(update(schema.jobs).where(schema.jobs.c.id == job_id).values(start_by_us=start_by_us))
+
+
+@pytest.mark.parametrize("left_us", [-1, 1])
+@pytest.mark.parametrize(
+    "order_of", [order, lambda make, **options: make.sample(make.ghz(), **options)], ids=["pinned", "line"]
+)
+def test_a_promise_that_a_quarantine_holds_back_keeps_nobody_from_being_promised_a_start(
+    lanes, make, left_us, order_of
+):
+    office, everything = lanes.service.door.quarantining, Quarantine.of(range(125), [])
+    with lanes.queueing():
+        held = lanes.submit(lanes.tenant(), order_of(make, lane="prompt"))
+        starts_by(lanes, held, lanes.device().device_time_us + left_us)
+        office.quarantine("eagle127", everything)
+        alone = make.sample(make.pinned(126), backend="eagle127", lane="prompt")
+        other = lanes.submit(lanes.tenant(), alone)
+        promised_us = lanes.rows(other)[0].start_by_us
+    lanes.ended(other)
+    assert lanes.batches(other)[0].batch.device_start_us <= promised_us
+    assert lanes.rows(held)[0].state is JobState.QUEUED
+    office.release("eagle127")
+    lanes.dispatcher.wake()
+    lanes.ended(held)
+
+
+def test_a_start_that_was_missed_is_made_up_for_first_and_others_are_promised_theirs_after_it(lanes, make):
+    scope = lanes.tenant()
+    with lanes.queueing():
+        late = lanes.submit(scope, order(make, lane="prompt"))
+        starts_by(lanes, late, lanes.device().device_time_us - 1)
+        other = lanes.submit(scope, order(make, lane="prompt"))
+        promised_us = lanes.rows(other)[0].start_by_us
+    lanes.ended(late, other)
+    (first,), (second,) = lanes.batches(late), lanes.batches(other)
+    assert first.batch.device_start_us < second.batch.device_start_us <= promised_us
 
 
 def test_a_waiting_job_is_told_how_many_are_ahead_and_about_when_it_starts(lanes, make):

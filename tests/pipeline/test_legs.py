@@ -34,7 +34,7 @@ def either_database(request, tmp_path_factory, laboratories):
     url = None
     if request.param == "postgresql":
         server = request.getfixturevalue("postgres")
-        url = server.url(server.new_database())
+        url = server.url(server.new_database(tables=True))
     with laboratories(tmp_path_factory.mktemp("lab"), database=url, device=CUT) as lab:
         yield lab
 

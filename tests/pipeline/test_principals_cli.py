@@ -101,14 +101,35 @@ def test_a_key_is_rotated_with_a_grace_and_without(qpu):
     second = qpu.key("rotate", key_id)
     assert qpu.opens(first)
     assert qpu.opens(second)
-    third = qpu.key("rotate", key_id, "--grace-hours", "0")
-    assert [qpu.opens(key) for key in (first, second, third)] == [False, True, True]
-    assert qpu("key", "rotate", key_id)[0] == 1
-    assert "revoked or has expired" in qpu("key", "rotate", key_id)[1]
+    (second_id,) = set(KEY_ID.findall(qpu("key", "list", "acme")[1])) - {key_id}
+    code, refusal = qpu("key", "rotate", key_id)
+    assert (code, KEY_ID.findall(refusal)) == (1, [key_id, second_id])
+    assert "was rotated already" in refusal
+    third = qpu.key("rotate", second_id, "--grace-hours", "0")
+    assert [qpu.opens(key) for key in (first, second, third)] == [True, False, True]
+    assert qpu("key", "rotate", second_id)[0] == 1
+    assert "revoked or has expired" in qpu("key", "rotate", second_id)[1]
     assert qpu("key", "list", "acme")[1].count("laptop") == 3
     assert qpu.audited()[1:] == [
         ("cli", f"{what}") for what in ("principal.created", "key.created", *["key.rotated"] * 2)
     ]
+
+
+def test_a_key_is_revoked_with_what_came_of_it_or_alone(qpu):
+    qpu.key("create", "acme", "--principal", "ann")
+    (first,) = set(KEY_ID.findall(qpu("key", "list", "acme")[1]))
+    second = qpu.key("rotate", first)
+    (second_id,) = set(KEY_ID.findall(qpu("key", "list", "acme")[1])) - {first}
+    third = qpu.key("rotate", second_id)
+    assert qpu("key", "revoke", second_id, "--keep-successors") == (0, f"{second_id} is revoked")
+    assert not qpu.opens(second)
+    assert qpu.opens(third)
+    code, output = qpu("key", "revoke", first)
+    (third_id,) = set(KEY_ID.findall(output)) - {first}
+    assert (code, output) == (0, f"{first} is revoked {third_id}, which came of it, is revoked too")
+    assert not qpu.opens(third)
+    assert qpu("key", "revoke", first) == (1, f"{first} is revoked already")
+    assert qpu.audited().count(("cli", "key.revoked")) == 3
 
 
 def test_all_keys_of_a_principal_are_revoked_and_no_others(qpu):

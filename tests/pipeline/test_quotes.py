@@ -72,7 +72,7 @@ def house(request, tmp_path_factory, laboratories) -> Iterator[House]:
     url = None
     if request.param == "postgresql":
         server = request.getfixturevalue("postgres")
-        url = server.url(server.new_database())
+        url = server.url(server.new_database(tables=True))
     clock = HandDrivenClock()
     with laboratories(
         tmp_path_factory.mktemp("lab"),

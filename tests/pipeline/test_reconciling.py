@@ -41,7 +41,7 @@ def books(request, tmp_path_factory, laboratories, make):
     url, clock = None, HandDrivenClock(START_US)
     if request.param == "postgresql":
         server = request.getfixturevalue("postgres")
-        url = server.url(server.new_database())
+        url = server.url(server.new_database(tables=True))
     with laboratories(tmp_path_factory.mktemp("lab"), database=url, clock=clock, **SETTINGS) as lab:
         scopes = book_a_month(lab, clock, make)
         eve = lab.tenant("eve")

@@ -69,7 +69,7 @@ def fresh_lab(request, tmp_path_factory, laboratories):
         url = None
         if request.param == "postgresql":
             server = request.getfixturevalue("postgres")
-            url = server.url(server.new_database())
+            url = server.url(server.new_database(tables=True))
         return laboratories(tmp_path_factory.mktemp("kept"), database=url)
 
     return start

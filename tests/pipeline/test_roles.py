@@ -58,6 +58,7 @@ def test_a_process_that_only_answers_computes_replays_all_the_same(tmp_path, new
     assert (again.pubs[0].bits == recorded.pubs[0].bits).all()
 
 
+@pytest.mark.usefixtures("own_zygotes")
 def test_a_process_that_only_works_starts_nothing_that_reads_requests(tmp_path, new_lab):
     with process(tmp_path / "lab", answers=False) as worker:
         lab = new_lab()

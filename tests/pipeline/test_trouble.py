@@ -18,6 +18,11 @@ from qpu_backend.pipeline.recovery import MAX_FAILURES, run_again
 from qpu_backend.stores import database as database_module
 from qpu_backend.stores.errors import DatabaseBusy, DatabaseFull
 
+_NO_ROOM = """
+CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
+CREATE TRIGGER no_room BEFORE INSERT ON blobs FOR EACH ROW EXECUTE FUNCTION no_room();
+"""
 NEIGHBOURS = 6
 """So many jobs on one chip meet each other."""
 
@@ -51,7 +56,14 @@ def locked(folder):
 
 @contextmanager
 def full(lab):
-    """SQLite's own limit: the file may not grow."""
+    """SQLite has a limit of its own: the file may not grow. PostgreSQL is made to say what it says on a full disk."""
+    if lab.database.dialect == "postgresql":
+        with lab.database.write() as connection:
+            connection.execute(text(_NO_ROOM))
+        yield
+        with lab.database.write() as connection:
+            connection.execute(text("DROP FUNCTION no_room CASCADE"))
+        return
     with lab.database.write() as connection:
         pages = connection.execute(text("PRAGMA page_count")).scalar_one()
         before = connection.execute(text("PRAGMA max_page_count")).scalar_one()
@@ -82,8 +94,13 @@ def test_a_locked_database_keeps_nothing_from_being_finished(monkeypatch, tmp_pa
     lab.check_books()
 
 
-def test_a_full_disk_pauses_the_device_until_there_is_room(new_lab, make):
-    lab = new_lab(max_inflight=1)
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_full_disk_pauses_the_device_until_there_is_room(request, new_lab, make, kind):
+    url = None
+    if kind == "postgresql":
+        server = request.getfixturevalue("postgres")
+        url = server.url(server.new_database(tables=True))
+    lab = new_lab(database=url, max_inflight=1)
     scope = lab.tenant()
     lab.workers.gate.clear()
     running = lab.submit(scope, make.sample(make.ghz(), shots=20_000, memory=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import os
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 import pytest
+from postgres import Postgres
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from sqlalchemy import func, select
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _QPU = "from qpu_sdk.cli import main; main()"
-_POSTGRES = Path(__file__).parents[2] / "benchmarks" / "postgres.py"
 DEVICE = "eagle127"
 PATIENCE_S = 60.0
 
@@ -228,17 +227,12 @@ class Waiting(threading.Thread):
 
 
 @pytest.fixture(scope="session")
-def own_postgres() -> Iterator[Callable[..., Any]]:
+def own_postgres() -> Iterator[Callable[..., Postgres]]:
     """Makes PostgreSQL servers that a test may stop and start again."""
-    spec = importlib.util.spec_from_file_location("own_postgres", _POSTGRES)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     with ExitStack() as cleanup:
 
-        def make(**settings: str) -> Any:
-            server = module.Postgres(**settings)
+        def make(**settings: str) -> Postgres:
+            server = Postgres(**settings)
             cleanup.callback(server.close)
             return server
 
@@ -254,7 +248,7 @@ def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..
             url = None if kind == "sqlite" else kind
             if kind == "postgresql":
                 server: Any = request.getfixturevalue("postgres")
-                url = server.url(server.new_database())
+                url = server.url(server.new_database(tables=True))
             return Site(tmp_path, url, cleanup)
 
         yield make

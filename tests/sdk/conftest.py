@@ -8,9 +8,10 @@ import socket
 import threading
 
 import pytest
+from qiskit import QuantumCircuit, transpile
 
 from qpu_backend.engines.catalogue import read_device
-from qpu_sdk import Patience, QPUProvider
+from qpu_sdk import Patience, QPUProvider, SamplerV2
 from qpu_sdk.validation import CircuitRules
 from qpu_sdk.wire.models import BackendDocument, GateCalibration, Limits, QubitCalibration
 
@@ -111,12 +112,18 @@ class FlakyProxy:
 
     Attributes:
         lose_answers: how many answers to ``POST /v1/jobs`` are thrown away together with their connection.
+        lose_requests: how many ``POST /v1/jobs`` never reach the service.
+        keep_answers: whether they are kept back, with the connection left open.
+        answered: set when one was kept back.
         refuse_streams: whether ``GET /v1/events`` finds the connection closed.
         requests: request lines seen, in order.
     """
 
     def __init__(self, socket_path: str) -> None:
         self.lose_answers = 0
+        self.lose_requests = 0
+        self.keep_answers = False
+        self.answered = threading.Event()
         self.refuse_streams = False
         self.requests: list[str] = []
         self._upstream = socket_path
@@ -155,6 +162,9 @@ class FlakyProxy:
                     line = f"{match[1].decode()} {match[2].decode()}"
                     self.requests.append(line)
                     waiting_for[:] = [line]
+                    if self.lose_requests and line == "POST /v1/jobs":
+                        self.lose_requests -= 1
+                        break
                     if self.refuse_streams and line == "GET /v1/events":
                         break
                 upstream.sendall(chunk)
@@ -167,6 +177,9 @@ class FlakyProxy:
                 if self.lose_answers and waiting_for == ["POST /v1/jobs"]:
                     self.lose_answers -= 1
                     break
+                if self.keep_answers and waiting_for == ["POST /v1/jobs"]:
+                    self.answered.set()
+                    continue
                 client.sendall(chunk)
         self._hang_up(client)
         self._hang_up(upstream)
@@ -210,3 +223,15 @@ def backend(shared_provider):
 def device(shared_provider):
     """The whole chip."""
     return shared_provider.backend("eagle127")
+
+
+@pytest.fixture(scope="session")
+def bell_job(backend):
+    """A Bell pair that was sampled."""
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    circuit.measure_all()
+    job = SamplerV2(backend).run([transpile(circuit, backend, seed_transpiler=1)], shots=200)
+    job.result()
+    return job

@@ -16,6 +16,7 @@ from qpu_sdk.wire.answers import (
     circuit_header,
     hex_memory,
     register_bits,
+    shapes_to_send,
     to_estimator_result,
     to_result,
     to_sampler_result,
@@ -135,3 +136,53 @@ def test_shots_are_not_taken_for_expectation_values():
     shots = ShotsOfPub(np.zeros((1, 2, 1), np.uint8), 1, (Register("c", (0,)),))
     with pytest.raises(MalformedPayload):
         to_estimator_result(_result(ProgramKind.ESTIMATOR, shots), ())
+
+
+@pytest.mark.parametrize(
+    ("shape", "copies", "expand", "answers"),
+    [
+        ((2, 3), 1, None, [6]),
+        ((1,), 1, None, [1]),
+        ((2, 2), 4, None, [1, 1, 1, 1]),
+        ((0, 2), 1, None, [0]),
+    ],
+)
+def test_shapes_that_were_sent_are_those_of_a_job_fetched_later(shape, copies, expand, answers):
+    sent = shapes_to_send([PubOnClient(shape=shape, copies=copies, expand=expand)])
+    pubs = tuple(ShotsOfPub(np.zeros((n, 5, 1), np.uint8), 1, (Register("c", (0,)),)) for n in answers)
+    metadata = {"seed": 1, "pub_shapes": [one.model_dump(mode="json") for one in sent]}
+    result = to_sampler_result(JobResult("job", ProgramKind.SAMPLER, pubs, metadata), ())
+    assert result[0].data.c.shape == shape
+    assert result.metadata["execution"] == {"seed": 1}
+
+
+def test_expectation_values_of_a_job_fetched_later_are_in_their_places():
+    expand = np.array([2, 0, 1, 1])
+    (sent,) = shapes_to_send([PubOnClient(shape=(2, 2), expand=expand)])
+    answer = ExpectationsOfPub(np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 3.0]), 10, 0.1)
+    told = {"pub_shapes": [sent.model_dump(mode="json")]}
+    data = to_estimator_result(JobResult("job", ProgramKind.ESTIMATOR, (answer,), told), ())[0].data
+    assert data.evs.tolist() == [[0.3, 0.1], [0.2, 0.2]]
+    assert data.stds.tolist() == [[3.0, 1.0], [2.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [{"shape": [4]}],  # another size
+        [{"shape": [3], "copies": 2}],
+        [{"shape": [2], "expand": [0, 3]}],  # beyond the answer
+        [{"shape": [3]}, {"shape": [3]}],
+        [{"shape": "any"}],
+        [],
+    ],
+)
+def test_shapes_that_do_not_fit_leave_a_result_flat(told):
+    pub = ShotsOfPub(np.zeros((3, 5, 1), np.uint8), 1, (Register("c", (0,)),))
+    result = to_sampler_result(JobResult("job", ProgramKind.SAMPLER, (pub,), {"pub_shapes": told}), ())
+    assert result[0].data.c.shape == (3,)
+
+
+def test_shapes_that_go_without_saying_are_not_sent():
+    assert shapes_to_send([PubOnClient(shape=()), PubOnClient(shape=(7,), expand=np.arange(7))]) is None
+    assert shapes_to_send([PubOnClient(shape=(2, 5000), expand=np.arange(10_000))]) is None

@@ -40,6 +40,7 @@ def test_backends_jobs_usage_and_version_are_shown(qpu, backend):
     assert job.job_id() in qpu("jobs", "--tag", "cli", "--state", "done")
     assert "nothing to cancel" in qpu("job", job.job_id(), "--cancel")
     assert "shots" in qpu("usage")
+    assert re.search(r"^cli +1 +5 ", qpu("usage", "--by", "tag"), re.MULTILINE)
     assert "service" in qpu("version")
 
 

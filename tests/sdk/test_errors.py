@@ -8,7 +8,7 @@ from qiskit.providers.exceptions import JobError, JobTimeoutError, QiskitBackend
 
 from qpu_backend.http.problems import STATUS
 from qpu_sdk import errors
-from qpu_sdk.errors import EXCEPTION_OF_CODE, error_from_problem
+from qpu_sdk.problems import EXCEPTION_OF_CODE, error_from_problem
 from qpu_sdk.wire.models import Problem
 
 

@@ -8,6 +8,7 @@ from qiskit import QuantumCircuit, transpile
 from qiskit.circuit import Parameter, ParameterVector
 from qiskit.primitives import BaseEstimatorV2, BaseSamplerV2, StatevectorEstimator
 from qiskit.primitives.containers.bindings_array import BindingsArray
+from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import SparseObservable, SparsePauliOp
 
 from qpu_sdk import EstimatorV2, SamplerV2
@@ -73,6 +74,27 @@ def test_all_pubs_are_one_job_on_the_service(backend, shared_provider):
     assert found.tags == ["primitive"]
     assert found.result(60)[1].data.meas.num_shots == 10
     assert found.result()[1].metadata["circuit_metadata"] == {}
+
+
+def test_a_job_fetched_later_by_its_id_has_the_shapes_of_its_pubs(backend, shared_provider):
+    measured, plain = _rotation(backend, measured=True), _rotation(backend, measured=False)
+    angles = np.linspace(0, 1, 12).reshape(3, 2, 2)
+    fixed = measured.assign_parameters([0.1, 0.2])
+    repeated = SamplerPub.coerce((fixed, BindingsArray({}, shape=(2, 1))))
+    observables = [["Z" + "I" * (backend.num_qubits - 1)], ["I" * backend.num_qubits]]
+    sampled = SamplerV2(backend, options={"default_shots": 10}).run([(measured, angles), repeated, (fixed,)])
+    estimated = EstimatorV2(backend).run([(plain, observables, angles[:, 0])], precision=0.2)
+    for job in (sampled, estimated):
+        ours, later = job.result(60), shared_provider.job(job.job_id()).result(60)
+        assert [pub.data.shape for pub in later] == [pub.data.shape for pub in ours]
+        for mine, theirs in zip(ours, later, strict=True):
+            assert all(np.array_equal(_array(mine.data[name]), _array(theirs.data[name])) for name in mine.data)
+    assert [pub.data.shape for pub in sampled.result()] == [(3, 2), (2, 1), ()]
+    assert estimated.result()[0].data.shape == (2, 3)
+
+
+def _array(data):
+    return data.array if hasattr(data, "array") else data
 
 
 def test_the_estimator_broadcasts_as_qiskit_does(backend):

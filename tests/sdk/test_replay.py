@@ -66,7 +66,7 @@ def test_a_replay_of_what_has_no_result_says_why(backend, rotation, qpu_service)
 
 
 def test_a_replay_that_takes_long_is_asked_for_until_it_is_there(backend, rotation, monkeypatch):
-    monkeypatch.setattr("qpu_sdk.job._REPLAY_S", 0.0)
+    monkeypatch.setattr("qpu_sdk.fetching._REPLAY_S", 0.0)
     job = SamplerV2(backend).run([(measured(rotation), np.linspace(0, 1, 400))], shots=10)
     job.result(60)
     with pytest.raises(QPUJobTimeoutError):

@@ -10,11 +10,12 @@ from qiskit import QuantumCircuit, transpile
 from qiskit.circuit import Parameter
 from qiskit.primitives import StatevectorSampler
 
-from qpu_sdk import EstimatorV2, QPUProvider, SamplerV2, Session
+from qpu_sdk import Batch, EstimatorV2, QPUProvider, SamplerV2, Session
 from qpu_sdk.errors import (
     InvalidRequestError,
     NotFoundError,
     SessionClosedError,
+    SessionCostExceededError,
     SessionShareExceededError,
 )
 from qpu_sdk.options import RunOptions, SamplerOptions
@@ -196,3 +197,35 @@ def test_an_option_that_is_no_session_is_refused_when_it_is_set(value: Any):
             options.session = value
     assert RunOptions(session="ses_1").wire().session == "ses_1"
     assert RunOptions().wire().session is None
+
+
+def test_a_session_refuses_the_job_that_would_pass_its_cost(backend):
+    circuit = ansatz(backend).assign_parameters([0.3])
+    price = backend.run(circuit, shots=10).usage_estimate()["price_micro"]
+    with Session(backend, max_cost=1.5 * price / 1e6, max_time=60) as session:
+        assert SamplerV2(mode=session).run([circuit], shots=10).session_id == session.id
+        with pytest.raises(SessionCostExceededError, match=session.id):
+            SamplerV2(mode=session).run([circuit], shots=10)
+        assert session.cost() == pytest.approx(price / 1e6)
+        assert session.last_known.ends_at.timestamp() - session.last_known.opened_at.timestamp() == pytest.approx(60)
+
+
+def test_a_batch_is_a_session_that_holds_nothing(backend, shared_provider):
+    with Batch(backend, on_failure="cancel_rest") as batch:
+        jobs = [backend.run(ansatz(backend).assign_parameters([0.3]), shots=10, session=batch) for _ in range(2)]
+    assert all(job.result(60).get_counts() for job in jobs)
+    assert (batch.region, batch.last_known.on_failure) == (None, "cancel_rest")
+    known = next(one for one in shared_provider.sessions(open_only=False) if one.id == batch.id)
+    assert isinstance(known, Batch)
+    assert repr(known).startswith("<Batch ")
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [({"max_time": 0}, "max_time_s"), ({"max_cost": -1.0}, "max_cost_micro"), ({"max_cost": "much"}, "max_cost"),
+     ({"max_cost": float("nan")}, "max_cost"), ({"on_failure": "panic"}, "on_failure")],
+)  # fmt: skip
+def test_a_session_that_asks_for_nonsense_is_not_opened(backend, asked, field):
+    with pytest.raises(InvalidRequestError) as caught:
+        Session(backend, **asked)
+    assert caught.value.field == field

@@ -36,6 +36,11 @@ def test_an_unusable_qubit_is_absent_from_every_instruction(broken_line):
     assert target.qubit_properties[4].t1 is None
 
 
+def test_an_unusable_qubit_is_named_and_no_other(line, broken_line):
+    assert broken_line.faulty_qubits() == [4]
+    assert line.faulty_qubits() == []
+
+
 def test_units_are_those_of_qiskit(line):
     target = build_target(line)
     assert target.dt == pytest.approx(0.5e-9)

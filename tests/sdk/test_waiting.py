@@ -90,6 +90,33 @@ def test_a_short_job_is_two_requests_and_no_stream(through_proxy, proxy, flip):
     assert len(proxy.requests) == 16
 
 
+def test_a_long_job_is_four_requests(through_proxy, proxy, qpu_service, flip, monkeypatch):
+    monkeypatch.setattr("qpu_sdk.job._PROMPT_S", 0.01)
+    monkeypatch.setattr("qpu_sdk.waiting._HELLO_S", 60.0)
+    backend = through_proxy.backend("eagle127:line-2")
+    qpu_service.pause("eagle127")
+    job = backend.run(flip, shots=5)
+    proxy.requests.clear()
+    waiter = threading.Thread(target=job.result, args=(60,))
+    try:
+        waiter.start()
+        while len(proxy.requests) < 3:
+            time.sleep(0.01)
+    finally:
+        qpu_service.resume("eagle127")
+    waiter.join()
+    path = f"GET /v1/jobs/{job.job_id()}"
+    assert proxy.requests == [f"{path}/result?wait=0.01", "GET /v1/events", path, f"{path}/result"]
+
+
+def test_what_has_ended_is_told_though_no_time_is_left(through_proxy, backend, flip):
+    job = backend.run(flip, shots=5)
+    queued = job.last_known
+    job.result(60)
+    here = through_proxy.backend("eagle127:line-2")
+    QPUJob(queued, here.connection, find_backend=lambda _: here).wait_for_final_state(0)
+
+
 def test_long_waits_share_one_stream_and_nothing_polls(through_proxy, proxy, flip, monkeypatch):
     _long(monkeypatch)
     backend = through_proxy.backend("eagle127:line-2")

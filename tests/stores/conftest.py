@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import shutil
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import delete
+from togetherness import at_once
+from warm import put_tables
 
 from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.tenancy import PrincipalId, Role, SystemScope, TenantId, TenantScope
-from qpu_backend.stores import access, batches, blobs, devices, events, job_states, jobs, sessions, snapshots
+from qpu_backend.stores import (
+    access,
+    batches,
+    blobs,
+    devices,
+    events,
+    job_states,
+    jobs,
+    money,
+    new_jobs,
+    sessions,
+    snapshots,
+)
 from qpu_backend.stores.database import Database
 from qpu_backend.stores.ids import new_id
-from qpu_backend.stores.migrations import history
 from qpu_backend.stores.schema_money import metadata
 
 if TYPE_CHECKING:
@@ -32,21 +43,13 @@ SYSTEM = SystemScope("test")
 
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "migrated.db"
-    database = Database.open(f"sqlite:///{path}", durable=False)
-    history.migrate(database)
-    database.close()
-    return path
+    return put_tables(tmp_path_factory.mktemp("template") / "migrated.db")
 
 
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres: Any) -> str:
     """Address of the database that the tests of this process use in turn."""
-    url = postgres.url(postgres.new_database())
-    database = Database.open(url, durable=False)
-    history.migrate(database)
-    database.close()
-    return url
+    return postgres.url(postgres.new_database(tables=True))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -100,9 +103,9 @@ class House:
             )
         return TenantScope(tenant.id, principal.id, Role.MEMBER)
 
-    def new_job(self, scope: TenantScope, **changes: Any) -> jobs.NewJob:
+    def new_job(self, scope: TenantScope, **changes: Any) -> new_jobs.NewJob:
         """A job as admission would store it, not stored."""
-        job = jobs.NewJob(
+        job = new_jobs.NewJob(
             id=new_id("job"),
             tenant_id=scope.tenant_id,
             principal_id=scope.principal_id,
@@ -139,7 +142,7 @@ class House:
         job = self.new_job(scope, **changes)
         with self.database.write() as connection:
             [sha] = blobs.put_blobs(connection, [b"program"])
-            jobs.insert_job(connection, scope, replace(job, program_sha=sha))
+            new_jobs.insert_job(connection, scope, replace(job, program_sha=sha))
         return job.id
 
     def new_session(self, scope: TenantScope, **changes: Any) -> sessions.NewSession:
@@ -231,6 +234,29 @@ class House:
                 connection, SYSTEM, [job_states.Completion(each, sha) for each in job_ids], finished_at_us=NOW_US + 1
             )
 
+    def used(self, scope: TenantScope, job_id: str, **changes: Any) -> money.UsageRow:
+        """What a job that has ended used, not stored."""
+        record = money.UsageRow(
+            id=new_id("use"),
+            tenant_id=scope.tenant_id,
+            principal_id=scope.principal_id,
+            job_id=job_id,
+            batch_id=None,
+            device_id=self.device_id,
+            snapshot_id=None,
+            recorded_at_us=NOW_US,
+            outcome=JobState.DONE,
+            shots=1024,
+            device_us=300_000,
+            footprint_qubits=5,
+            simulator_cpu_us=2_000,
+            result_bytes=1_024,
+            price_book="book-1",
+            price_micro=100,
+            tags=["rb"],
+        )
+        return replace(record, **changes)
+
     def event(self, scope: TenantScope, job_id: str, name: str = "admitted") -> events.NewEvent:
         """An event, not stored."""
         return events.NewEvent(job_id, scope.tenant_id, name, JobState.QUEUED, NOW_US)
@@ -249,21 +275,7 @@ def stranger() -> TenantScope:
     return TenantScope(TenantId("ten_stranger"), PrincipalId("prn_stranger"), Role.MEMBER)
 
 
-def _together(functions: list[Callable[[], Any]]) -> list[Any]:
-    gate = threading.Barrier(len(functions))
-
-    def run(function: Callable[[], Any]) -> Any:
-        gate.wait()
-        try:
-            return function()
-        except Exception as error:  # noqa: BLE001 - the test looks at it
-            return error
-
-    with ThreadPoolExecutor(len(functions)) as pool:
-        return list(pool.map(run, functions))
-
-
 @pytest.fixture
 def together() -> Callable[[list[Callable[[], Any]]], list[Any]]:
     """Run functions in one thread each, started at the same time; what each returned or raised, in order."""
-    return _together
+    return at_once

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qpu_backend.domain.tenancy import Role
-from qpu_backend.stores import access
+from qpu_backend.stores import access, keys
 from qpu_backend.stores.errors import MissingRow, NameTaken
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ def test_a_revoked_key_stays_revoked_since_the_first_time(house: House) -> None:
     scope = house.tenant("ada")
     row = key(house, scope)
     with house.database.write() as connection:
-        assert access.revoke_key(connection, house.system, row.id, house.now_us + 1)
-        assert not access.revoke_key(connection, house.system, row.id, house.now_us + 2)
-        assert not access.revoke_key(connection, house.system, "key_none", house.now_us)
+        assert keys.revoke_one(connection, house.system, scope.tenant_id, row.id, house.now_us + 1)
+        assert not keys.revoke_one(connection, house.system, scope.tenant_id, row.id, house.now_us + 2)
+        assert not keys.revoke_one(connection, house.system, scope.tenant_id, "key_none", house.now_us)
         [listed] = access.list_keys(connection, house.system, scope.tenant_id)
     assert listed.revoked_at_us == house.now_us + 1
     assert not owner(house).valid(house.now_us)

@@ -72,9 +72,10 @@ def test_a_batch_ends_once(house: House) -> None:
 def test_finish_tags_are_kept_for_each_device_and_tenant(house: House) -> None:
     ada, bob = house.tenant("ada"), house.tenant("bob")
     with house.database.write() as connection:
-        assert fairness.lock_finish_tag(connection, ada, "eagle127", "standard") == 0
-        fairness.write_finish_tag(connection, ada, "eagle127", "standard", 100)
-        fairness.write_finish_tag(connection, bob, "eagle127", "standard", 7)  # without having looked
+        queues = [("eagle127", ada.tenant_id, "standard"), ("eagle127", bob.tenant_id, "standard")]
+        assert fairness.lock_finish_tags(connection, [ada, bob], queues) == dict.fromkeys(queues, 0)
+        fairness.write_finish_tags(connection, [ada, bob], dict(zip(queues, (100, 7), strict=True)))
+        assert fairness.lock_finish_tags(connection, [ada], queues[:1]) == {queues[0]: 100}
     with house.database.read() as connection:
         assert fairness.read_finish_tag(connection, ada, "eagle127", "standard") == 100
         assert fairness.read_finish_tag(connection, ada, "other", "standard") == 0
@@ -91,8 +92,9 @@ def test_concurrent_submissions_of_a_tenant_get_consecutive_tags(
 
     def tag() -> int:
         with house.database.write() as connection:
-            start = fairness.lock_finish_tag(connection, scope, "eagle127", "standard")
-            fairness.write_finish_tag(connection, scope, "eagle127", "standard", start + 10)
+            queue = ("eagle127", scope.tenant_id, "standard")
+            start = fairness.lock_finish_tags(connection, [scope], [queue])[queue]
+            fairness.write_finish_tags(connection, [scope], {queue: start + 10})
         return start
 
     assert sorted(together([tag] * 8)) == list(range(0, 80, 10))

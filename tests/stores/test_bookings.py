@@ -84,8 +84,12 @@ def test_the_front_of_a_tenant_is_its_own_waiting_jobs_on_the_device_by_tag(hous
     with house.database.read() as connection:
         rows = bookings.front_of_tenant(connection, house.system, "eagle127", ada.tenant_id, limit=40)
         two = bookings.front_of_tenant(connection, house.system, "eagle127", ada.tenant_id, limit=2)
+        without = bookings.front_of_tenant(
+            connection, house.system, "eagle127", ada.tenant_id, limit=1, without={first, second, "job_of_others"}
+        )
     assert [row.id for row in rows] == [first, second, third]
     assert two == rows[:2]
+    assert without == rows[2:]
 
 
 @pytest.mark.parametrize("wrong", [{"starts_us": 200}, {"device_id": "albatross"}])

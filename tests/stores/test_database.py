@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.stores.conftest import PostgresServer
+    from tests.conftest import PostgresServer
 
 TENANT = text("INSERT INTO tenants (id, name, created_at_us) VALUES (:id, :id, 0)")
 COUNT = text("SELECT count(*) FROM tenants")

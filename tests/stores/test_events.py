@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qpu_backend.domain.quota import Resource, Window
-from qpu_backend.stores import blobs, events, job_states, jobs, quota
+from qpu_backend.stores import blobs, events, job_states, jobs, new_jobs, quota
 from qpu_backend.stores.errors import ForeignTenant, MissingRow
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def test_submitting_cancelling_and_settling_at_once_locks_nobody_out(
             [sha] = blobs.put_blobs(connection, [b"program"])
             reservation = quota.reserve(connection, scope, {Resource.SHOTS: 1024}, house.now_us)
             job = house.new_job(scope, program_sha=sha, quota_start=reservation)
-            jobs.insert_job(connection, scope, job)
+            new_jobs.insert_job(connection, scope, job)
             events.append_events(connection, scope, [house.event(scope, job.id)])
         return job.id
 

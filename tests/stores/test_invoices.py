@@ -8,41 +8,17 @@ from sqlalchemy import insert
 
 from qpu_backend.domain import ledger
 from qpu_backend.domain.invoices import Fact, Group, LineKind, Month, draw_up
-from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.reconciliation import Difference
 from qpu_backend.stores import invoice_records, invoices, money, reconciliation, sessions
 from qpu_backend.stores.ids import new_id
 from qpu_backend.stores.schema_access import quota_windows
 
 if TYPE_CHECKING:
-    from qpu_backend.domain.tenancy import TenantScope
     from tests.stores.conftest import House
 
 MONTH = Month(2026, 2)
 BOUNDS = MONTH.interval
 EDGES = (BOUNDS.start_us - 1, BOUNDS.start_us, BOUNDS.end_us - 1, BOUNDS.end_us)
-
-
-def used(scope: TenantScope, job_id: str, at_us: int, price_micro: int) -> money.UsageRow:
-    return money.UsageRow(
-        id=new_id("use"),
-        tenant_id=scope.tenant_id,
-        principal_id=scope.principal_id,
-        job_id=job_id,
-        batch_id=None,
-        device_id="eagle127",
-        snapshot_id=None,
-        recorded_at_us=at_us,
-        outcome=JobState.DONE,
-        shots=10,
-        device_us=20,
-        footprint_qubits=5,
-        simulator_cpu_us=0,
-        result_bytes=0,
-        price_book="book-1",
-        price_micro=price_micro,
-        tags=[],
-    )
 
 
 def test_what_is_recorded_from_the_first_microsecond_to_the_last_belongs_to_a_month(house: House) -> None:
@@ -52,7 +28,10 @@ def test_what_is_recorded_from_the_first_microsecond_to_the_last_belongs_to_a_mo
         session_id = house.session(ada)
         job_ids = [house.job(ada), house.job(bob)]
         with house.database.write() as connection:
-            records = [used(ada, job_ids[0], at_us, price), used(bob, job_ids[1], EDGES[0], 7)]
+            records = [
+                house.used(ada, job_ids[0], recorded_at_us=at_us, shots=10, device_us=20, price_micro=price),
+                house.used(bob, job_ids[1], recorded_at_us=EDGES[0], price_micro=7),
+            ]
             money.insert_usage_records(connection, house.system, records)
             sessions.close_session(connection, house.system, session_id, closed_at_us=at_us, price_micro=price)
             charge = ledger.charge(records[0].id, ada.tenant_id, price)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from tests.stores.conftest import PostgresServer
+    from tests.conftest import PostgresServer
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def _sqlite_definitions(connection: Connection) -> set[str]:
 
 def _lines(sql: str) -> Iterator[str]:
     body = sql.replace('"', "").rstrip()
-    added = re.sub(r"\n?, (\w+ (?:TEXT|INTEGER|BIGINT|BOOLEAN)\b)", r"\n\1", body.removesuffix(")") + "\n)")
+    added = re.sub(r"\n?, (\w+ (?:TEXT|INTEGER|BIGINT|BOOLEAN|JSON)\b)", r"\n\1", body.removesuffix(")") + "\n)")
     return (stripped for line in added.splitlines() if (stripped := line.strip(" ,\t")))
 
 

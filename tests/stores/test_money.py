@@ -9,11 +9,9 @@ import pytest
 from sqlalchemy import insert
 
 from qpu_backend.domain import ledger
-from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.pricing import PriceBook
 from qpu_backend.stores import money
 from qpu_backend.stores.errors import AlreadySettled, PriceBookChanged
-from qpu_backend.stores.ids import new_id
 from qpu_backend.stores.schema_money import price_books
 
 if TYPE_CHECKING:
@@ -21,29 +19,6 @@ if TYPE_CHECKING:
     from tests.stores.conftest import House
 
 BOOK = PriceBook("book-1", 1, 2, 3, 4)
-
-
-def usage(scope: TenantScope, job_id: str, price_micro: int = 100, recorded_at_us: int = 10) -> money.UsageRow:
-    return money.UsageRow(
-        id=new_id("use"),
-        tenant_id=scope.tenant_id,
-        principal_id=scope.principal_id,
-        job_id=job_id,
-        batch_id=None,
-        device_id="eagle127",
-        snapshot_id=None,
-        recorded_at_us=recorded_at_us,
-        outcome=JobState.DONE,
-        shots=1024,
-        device_us=300_000,
-        footprint_qubits=5,
-        simulator_cpu_us=2_000,
-        result_bytes=1_024,
-        price_book="book-1",
-        price_micro=price_micro,
-        tags=["rb"],
-        lane="batch",
-    )
 
 
 def settle(house: House, scope: TenantScope, record: money.UsageRow) -> None:
@@ -104,7 +79,7 @@ def test_a_price_book_of_a_release_without_lanes_and_allowances_is_the_same_book
 def test_settled_usage_is_charged_to_the_tenant_and_sums_to_zero(house: House) -> None:
     ada, bob = house.tenant("ada"), house.tenant("bob")
     job_id = finished_job(house, ada)
-    record = usage(ada, job_id)
+    record = house.used(ada, job_id, lane="batch")
     with house.database.write() as connection:
         top_up = ledger.top_up("top-up-1", ada.tenant_id, 1000)
         money.insert_postings(connection, house.system, [top_up], posted_at_us=1)
@@ -119,10 +94,10 @@ def test_settled_usage_is_charged_to_the_tenant_and_sums_to_zero(house: House) -
 def test_a_job_is_metered_once_and_a_transaction_is_posted_once(house: House) -> None:
     scope = house.tenant("ada")
     job_id = finished_job(house, scope)
-    record = usage(scope, job_id)
+    record = house.used(scope, job_id)
     settle(house, scope, record)
     with pytest.raises(AlreadySettled):
-        settle(house, scope, usage(scope, job_id))
+        settle(house, scope, house.used(scope, job_id))
     charge = ledger.charge(record.id, scope.tenant_id, 100)
     with pytest.raises(AlreadySettled), house.database.write() as connection:
         money.insert_postings(connection, house.system, [charge], posted_at_us=10)
@@ -133,7 +108,7 @@ def test_a_job_is_metered_once_and_a_transaction_is_posted_once(house: House) ->
 def test_totals_are_the_tenants_own_since_a_moment(house: House) -> None:
     ada, bob = house.tenant("ada"), house.tenant("bob")
     for scope, recorded_at_us in ((ada, 10), (ada, 20), (ada, 30), (bob, 30)):
-        settle(house, scope, usage(scope, finished_job(house, scope), recorded_at_us=recorded_at_us))
+        settle(house, scope, house.used(scope, finished_job(house, scope), recorded_at_us=recorded_at_us))
     with house.database.read() as connection:
         assert money.usage_totals(connection, ada, since_us=20) == money.UsageTotals(2, 2048, 600_000, 200)
         assert money.usage_totals(connection, ada, since_us=31) == money.UsageTotals(0, 0, 0, 0)

@@ -9,13 +9,15 @@ import pytest
 
 from qpu_backend.domain.errors import QueueFull
 from qpu_backend.domain.policies import NOT_LIMITED, Policies, Policy
-from qpu_backend.domain.rates import Rate, RateLimited
+from qpu_backend.domain.rates import Rate, RateLimited, admit_all
 from qpu_backend.domain.tenancy import Role, TenantScope
 from qpu_backend.stores import access, bookings, jobs, occupancy, policies, rates
 from qpu_backend.stores.queue import LimitedView, limited_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from sqlalchemy import Connection
 
     from tests.stores.conftest import House
 
@@ -120,10 +122,17 @@ def _tenant(house: House, scope: TenantScope) -> access.TenantRow:
 def submit(house: House, scope: TenantScope, limits: Mapping[str, Rate], now_us: int) -> bool:
     try:
         with house.database.write() as connection:
-            rates.count_submission(connection, scope, limits, now_us)
+            count(connection, scope, limits, now_us)
     except RateLimited:
         return False
     return True
+
+
+def count(connection: Connection, scope: TenantScope, limits: Mapping[str, Rate], now_us: int) -> None:
+    limited = {whose: (scope.tenant_id, whose) for whose in limits}
+    arrivals = rates.lock_arrivals(connection, [scope], limited.values())
+    moved = admit_all(limits, {whose: arrivals[key] for whose, key in limited.items()}, now_us)
+    rates.move_arrivals(connection, [scope], {limited[whose]: at_us for whose, at_us in moved.items()})
 
 
 def test_submissions_are_counted_for_the_tenant_and_for_each_principal(house: House) -> None:
@@ -147,7 +156,7 @@ def test_a_transaction_that_is_undone_has_counted_nothing(house: House) -> None:
 
     def refused_later() -> None:
         with house.database.write() as connection:
-            rates.count_submission(connection, ada, limits, house.now_us)
+            count(connection, ada, limits, house.now_us)
             raise QueueFull(limit=1, queued=1)
 
     with pytest.raises(QueueFull):

@@ -8,13 +8,14 @@ import pytest
 from sqlalchemy import insert
 
 from qpu_backend.domain.errors import TooLarge
-from qpu_backend.domain.jobs import JobState
 from qpu_backend.domain.logins import Login, LoginPolicy, LoginRefused
 from qpu_backend.domain.principals import MAX_PRINCIPALS, LockOut
 from qpu_backend.domain.tenancy import Role
 from qpu_backend.pipeline.clocks import HandDrivenClock
+from qpu_backend.pipeline.keepers import own_keeper
+from qpu_backend.pipeline.keys import Keys
 from qpu_backend.pipeline.logins import Logins
-from qpu_backend.pipeline.principals import Principals, own_keeper
+from qpu_backend.pipeline.principals import Principals
 from qpu_backend.stores import access, keys, money, principal_usage, principals
 from qpu_backend.stores.errors import ForeignTenant, InvalidCursor
 from qpu_backend.stores.schema_access import audit_log
@@ -165,10 +166,8 @@ def test_usage_is_summed_by_principal_within_the_tenant_and_the_time(house: Hous
     facts = [(ada, ada.principal_id, 10, 5), (ada, bob.id, 3, 5), (ada, bob.id, 4, 5), (ada, bob.id, 9, -5)]
     for scope, principal_id, shots, after_us in [*facts, (eve, eve.principal_id, 100, 5)]:
         job_id = house.job(scope)
-        record = money.UsageRow(
-            f"use_{job_id}", scope.tenant_id, principal_id, job_id, None, "eagle127", None, house.now_us + after_us,
-            JobState.DONE, shots, 2 * shots, 1, 1, 1, "book-1", 3 * shots, [],
-        )  # fmt: skip
+        sums = {"shots": shots, "device_us": 2 * shots, "price_micro": 3 * shots}
+        record = house.used(scope, job_id, principal_id=principal_id, recorded_at_us=house.now_us + after_us, **sums)
         records.append(record)
     with house.database.write() as connection:
         money.insert_usage_records(connection, house.system, records)
@@ -182,7 +181,7 @@ def test_of_administrators_who_demote_each_other_at_the_same_time_one_stays(
     house: House, together: Callable[[list[Callable[[], Any]]], list[Any]]
 ) -> None:
     first = house.tenant("ada")
-    office = Principals(house.database, house.system, b"pepper", HandDrivenClock())
+    office = Principals(house.database, house.system, HandDrivenClock())
     by_cli = office.keeper("ada", actor="cli")
     office.change(by_cli, first.principal_id, role=Role.TENANT_ADMIN)
     ids = [first.principal_id, *(another(house, first, f"p{number}", Role.TENANT_ADMIN).id for number in range(3))]
@@ -253,7 +252,7 @@ def test_a_key_that_its_tenant_has_made_before_does_not_become_an_operators_by_a
 def test_of_all_roles_only_an_operators_closes_the_keys_from_before(house: House, role: Role) -> None:
     ada = house.tenant("ada")
     new_key(house, ada, "a")
-    office = Principals(house.database, house.system, b"pepper", HandDrivenClock())
+    office = Principals(house.database, house.system, HandDrivenClock())
     office.change(office.keeper("ada", actor="cli"), ada.principal_id, role=role)
     assert owner(house, "a").valid(house.now_us) == (role is not Role.OPERATOR)
     assert ("principal.keys_revoked" in _noted(house, ada.principal_id)) == (role is Role.OPERATOR)
@@ -272,12 +271,11 @@ def test_a_key_that_is_made_while_its_principal_becomes_an_operator_is_closed_or
     house: House, together: Callable[[list[Callable[[], Any]]], list[Any]]
 ) -> None:
     ada = house.tenant("ada")
-    office = Principals(house.database, house.system, b"pepper", HandDrivenClock())
     boss = type(ada)(ada.tenant_id, ada.principal_id, Role.TENANT_ADMIN)
     for number in range(5):
         bob = another(house, ada, f"bob-{number}")
         promote: Callable[[], Any] = lambda name=bob.name: logins(house).enter(Login("ada", name, Role.OPERATOR, 1))  # noqa: E731
-        make: Callable[[], Any] = lambda whom=bob.id: office.create_key(own_keeper(boss), whom)  # noqa: E731
+        make: Callable[[], Any] = lambda whom=bob.id: keys_of(house).create(own_keeper(boss), whom)  # noqa: E731
         together([make, make, promote, make])
         with house.database.read() as connection:
             assert keys.count_live_keys(connection, house.system, ada.tenant_id, bob.id, house.now_us) == 0
@@ -324,8 +322,12 @@ def test_of_tokens_at_the_same_time_the_newest_says_the_role(
 # --- administrators with a way in -----------------------------------------------------------------------------------
 
 
+def keys_of(house: House) -> Keys:
+    return Keys(house.database, house.system, b"pepper", HandDrivenClock())
+
+
 def office_of(house: House, *, tokens: bool = False) -> Principals:
-    return Principals(house.database, house.system, b"pepper", HandDrivenClock(), administrators_have_tokens=tokens)
+    return Principals(house.database, house.system, HandDrivenClock(), administrators_have_tokens=tokens)
 
 
 def test_an_administrator_without_a_key_is_none_that_could_take_over_unless_tokens_let_it_in(house: House) -> None:
@@ -351,13 +353,14 @@ def test_the_last_key_of_the_last_administrator_is_revoked_by_who_runs_the_servi
     office.change(by_cli, ada.principal_id, role=Role.TENANT_ADMIN)
     first, last = new_key(house, ada, "a"), new_key(house, ada, "b")
     boss = own_keeper(type(ada)(ada.tenant_id, ada.principal_id, Role.TENANT_ADMIN))
-    office.revoke(boss, first.id)
+    desk = keys_of(house)
+    desk.revoke(boss, first.id)
     with pytest.raises(LockOut):
-        office.revoke(boss, last.id)
+        desk.revoke(boss, last.id)
     with pytest.raises(LockOut):
-        office.revoke_all(boss, ada.principal_id)
+        desk.revoke_all(boss, ada.principal_id)
     assert owner(house, "b").valid(house.now_us)
-    office.revoke(by_cli, last.id)
+    desk.revoke(by_cli, last.id)
     assert not owner(house, "b").valid(house.now_us)
 
 
@@ -370,7 +373,7 @@ def test_of_administrators_who_revoke_each_others_keys_at_the_same_time_one_keep
     ids = [ada.principal_id, *(another(house, ada, f"p{number}", Role.TENANT_ADMIN).id for number in range(2))]
     made = [new_key(house, ada, f"k{number}", principal_id=each) for number, each in enumerate(ids)]
     boss = own_keeper(type(ada)(ada.tenant_id, ada.principal_id, Role.TENANT_ADMIN))
-    answers = together([lambda key=key: office.revoke(boss, key.id) for key in made])
+    answers = together([lambda key=key: keys_of(house).revoke(boss, key.id) for key in made])
     assert sum(isinstance(answer, LockOut) for answer in answers) == 1
     assert sum(owner(house, f"k{number}").valid(house.now_us) for number in range(3)) == 1
 

@@ -11,7 +11,7 @@ from sqlalchemy import event, update
 
 from qpu_backend.domain.errors import QueueFull
 from qpu_backend.pipeline import policing
-from qpu_backend.stores import blobs, devices, fairness, jobs, policies
+from qpu_backend.stores import blobs, devices, fairness, jobs, new_jobs, policies
 from qpu_backend.stores.schema import tenants
 
 if TYPE_CHECKING:
@@ -38,13 +38,15 @@ def test_submissions_for_several_devices_at_once_do_not_pass_the_limit_together(
         gate.wait()
         with house.database.write() as connection:
             standing = policies.read_standing(connection, scope)
-            fairness.lock_finish_tag(connection, scope, device, f"lane {number}")
+            fairness.lock_finish_tags(connection, [scope], [(device, scope.tenant_id, f"lane {number}")])
+            counts = policing.Counts([(scope, standing)])
+            counts.read_queues(connection)
             try:
-                policing.require_queue(connection, scope, standing)
+                counts.require(scope, standing, house.now_us)
             except QueueFull:
                 return False
             (sha,) = blobs.put_blobs(connection, [f"program {number}".encode()])
-            jobs.insert_job(connection, scope, replace(house.new_job(scope), program_sha=sha, device_id=device))
+            new_jobs.insert_job(connection, scope, replace(house.new_job(scope), program_sha=sha, device_id=device))
             return True
 
     with ThreadPoolExecutor(2 * LIMIT) as pool:
@@ -60,5 +62,5 @@ def test_far_below_the_limit_one_statement_tells(house: House) -> None:
     with house.database.write() as connection:
         standing = policies.read_standing(connection, scope)
         event.listen(connection, "before_cursor_execute", lambda *seen: asked.append(seen[2]))
-        policing.require_queue(connection, scope, standing)
+        policing.Counts([(scope, standing)]).read_queues(connection)
     assert len(asked) == 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import select
 
-from qpu_backend.stores import blobs, jobs, retention, schema
+from qpu_backend.stores import blobs, new_jobs, retention, schema
 from qpu_backend.stores.errors import DatabaseBusy
 from qpu_backend.stores.retention import BEGINNING, Due
 
@@ -72,6 +72,6 @@ def test_a_submission_whose_bytes_go_to_the_archive_meanwhile_is_told_to_come_ag
     with pytest.raises(DatabaseBusy, match="again"), house.database.write() as connection:  # noqa: PT012
         [sha] = blobs.put_blobs(connection, [b"program"])  # there already
         assert forget(house, Due.EVERYTHING, old).blobs == 2
-        jobs.insert_job(connection, scope, replace(house.new_job(scope), program_sha=sha))
+        new_jobs.insert_job(connection, scope, replace(house.new_job(scope), program_sha=sha))
     house.job(scope)
     assert b"program" in stored(house)

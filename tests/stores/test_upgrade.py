@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from revision_0002 import FACTS, Rows, read_everything, restore
+from sqlalchemy import text
 
 from qpu_backend.domain.tenancy import SystemScope
 from qpu_backend.stores import reconciliation
@@ -18,11 +19,19 @@ if TYPE_CHECKING:
 
 ADDED: dict[str, dict[str, Any]] = {
     "principals": {"disabled": False, "role_set_at_us": None},
-    "api_keys": {"label": ""},
+    "api_keys": {"label": "", "replaces": None},
     "jobs": {"quote_id": None, "archived_at_us": None},
     "batches": {"failures": 0},
     "limits": {"principal_id": "", "burst": 0},
     "quota_windows": {"principal_id": ""},
+    "snapshots": {"out_of_service": None},
+    "sessions": {
+        "kind": "session",
+        "on_failure": "continue",
+        "max_cost_micro": None,
+        "spent_micro": 0,
+        "asked": None,
+    },
 }
 """What rows of before have in the columns that are new; the lane of a usage record follows from its job."""
 
@@ -53,6 +62,16 @@ def test_every_row_is_there_after_the_upgrade_and_says_what_it_said(old: Databas
         expected = [row | ADDED.get(name, {}) for row in rows]
         assert sorted(after.pop(name), key=repr_of) == sorted(expected, key=repr_of), name
     assert not any(after.values()), "a new table begins empty"
+
+
+def test_jobs_of_before_are_found_by_their_tags(old: Database) -> None:
+    tagged, other = sorted(row["id"] for row in everything(old)["jobs"])[:2]
+    with old.write() as connection:
+        for job_id, tags in ((tagged, '["rb", "ghz", "rb"]'), (other, '["ghz"]')):
+            connection.execute(text(f"UPDATE jobs SET tags = '{tags}' WHERE id = '{job_id}'"))  # noqa: S608
+    history.migrate(old)
+    found = sorted((row["tag"], row["job_id"]) for row in everything(old)["job_tags"])
+    assert found == [("ghz", tagged), ("ghz", other), ("rb", tagged)]
 
 
 def repr_of(row: dict[str, Any]) -> str:

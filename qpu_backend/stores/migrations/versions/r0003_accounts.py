@@ -14,20 +14,59 @@ down_revision = "0002"
 
 def upgrade() -> None:
     """Forward; there is no way back."""
+    op.add_column("snapshots", sa.Column("out_of_service", sa.JSON(), nullable=True))
     op.add_column("principals", sa.Column("disabled", sa.Boolean(), server_default="0", nullable=False))
     op.add_column("principals", sa.Column("role_set_at_us", sa.BigInteger(), nullable=True))
     op.create_index("ix_api_keys_principal", "api_keys", ["principal_id", "created_at_us"])
     op.add_column("api_keys", sa.Column("label", sa.Text(), server_default=sa.text("''"), nullable=False))
+    op.add_column("api_keys", sa.Column("replaces", sa.Text(), nullable=True))
+    replaces = sa.text("replaces IS NOT NULL")
+    op.create_index("ix_api_keys_replaces", "api_keys", ["replaces"], sqlite_where=replaces, postgresql_where=replaces)
     op.add_column("jobs", sa.Column("quote_id", sa.Text(), nullable=True))
     op.add_column("jobs", sa.Column("archived_at_us", sa.BigInteger(), nullable=True))
     op.add_column("batches", sa.Column("failures", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("sessions", sa.Column("kind", sa.Text(), server_default="session", nullable=False))
+    op.add_column("sessions", sa.Column("on_failure", sa.Text(), server_default="continue", nullable=False))
+    op.add_column("sessions", sa.Column("max_cost_micro", sa.BigInteger(), nullable=True))
+    op.add_column("sessions", sa.Column("spent_micro", sa.BigInteger(), server_default="0", nullable=False))
+    op.add_column("sessions", sa.Column("asked", sa.Text(), nullable=True))
     op.add_column("usage_records", sa.Column("lane", sa.Text(), server_default="standard", nullable=False))
     op.execute("UPDATE usage_records SET lane = (SELECT jobs.lane FROM jobs WHERE jobs.id = usage_records.job_id)")
+    _search_jobs()
     _limit_principals()
     _set_policies()
     _keep_audit()
     _write_invoices()
     _find_what_is_kept()
+
+
+def _search_jobs() -> None:
+    op.create_table(
+        "job_tags",
+        sa.Column("tenant_id", sa.Text(), nullable=False),
+        sa.Column("tag", sa.Text(), nullable=False),
+        sa.Column("created_at_us", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("job_id", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["job_id", "tenant_id"], ["jobs.id", "jobs.tenant_id"], name=op.f("fk_job_tags_job_id_tenant_id")
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "tag", "created_at_us", "job_id", name=op.f("pk_job_tags")),
+    )
+    sqlite = op.get_bind().dialect.name == "sqlite"
+    words = "json_each(jobs.tags)" if sqlite else "json_array_elements_text(jobs.tags) AS each(value)"
+    op.execute(
+        "INSERT INTO job_tags (tenant_id, tag, created_at_us, job_id) "  # noqa: S608 - two words that are ours
+        f"SELECT DISTINCT jobs.tenant_id, value, jobs.created_at_us, jobs.id FROM jobs, {words}"
+    )
+    op.create_index("ix_jobs_backend", "jobs", ["tenant_id", "backend", "created_at_us", "id"])
+    in_session = sa.text("session_id IS NOT NULL")
+    op.create_index(
+        "ix_jobs_session",
+        "jobs",
+        ["session_id", "created_at_us", "id"],
+        sqlite_where=in_session,
+        postgresql_where=in_session,
+    )
 
 
 def _limit_principals() -> None:
@@ -75,9 +114,10 @@ def _set_policies() -> None:
         "rate_limits",
         sa.Column("tenant_id", sa.Text(), nullable=False),
         sa.Column("principal_id", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("counts", sa.Text(), server_default="submissions", nullable=False),
         sa.Column("arrival_at_us", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_rate_limits_tenant_id")),
-        sa.PrimaryKeyConstraint("tenant_id", "principal_id", name=op.f("pk_rate_limits")),
+        sa.PrimaryKeyConstraint("tenant_id", "principal_id", "counts", name=op.f("pk_rate_limits")),
     )
 
 
