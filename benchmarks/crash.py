@@ -201,6 +201,9 @@ def play(
                 if code != 0:
                     story.verdict.left_over.append(f"{name} ended with {code}")
             story.orphans = len(house.census.close())
+            tell(
+                f"{kind}: {story.kills} kills, {story.verdict.jobs} jobs; {story.verdict.complaints or 'nothing wrong'}"
+            )
         finally:
             house.close()
     story.seconds = time.monotonic() - began_s

@@ -172,10 +172,13 @@ class CompositeJob(QPUJob):
 
         Returns:
             Whether one of them is, or will be, cancelled: then there will be no joined result.
+
+        Raises:
+            QPUError: one could not be asked; all the others were.
         """
-        cancelled = [part.cancel() for part in self._parts]
+        cancelled = self._cancel_each(self._parts)
         self._learn(self._merged())
-        return any(cancelled)
+        return cancelled
 
     # --- waiting ---------------------------------------------------------------------------------------------------
 
@@ -192,10 +195,21 @@ class CompositeJob(QPUJob):
         ended = last.id if isinstance(last, JobDocument) else last.job_id
         (part,) = (part for part in self._parts if part.job_id() == ended)
         if part.document().state is JobState.FAILED and self._cancel_rest:
-            for other in self._parts:
-                if not other.last_known.state.final:
-                    other.cancel()
+            self._cancel_each([other for other in self._parts if not other.last_known.state.final])
         self._learn(self._merged())
+
+    @staticmethod
+    def _cancel_each(parts: Sequence[QPUJob]) -> bool:
+        """Ask each, whatever becomes of the others; whether one is, or will be, cancelled."""
+        cancelled, failures = False, list[QPUError]()
+        for part in parts:
+            try:
+                cancelled |= part.cancel()
+            except QPUError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return cancelled
 
     def _measured(self, timeout: float | None) -> JobResult:
         self.wait_for_final_state(timeout)

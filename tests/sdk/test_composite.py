@@ -215,6 +215,28 @@ def test_cancelling_it_cancels_its_parts_and_keeps_what_is_done(narrow):
     assert job.parts[0].result(60).get_counts()
 
 
+def test_where_one_part_cannot_be_asked_the_others_are_cancelled_all_the_same(narrow, qpu_service, monkeypatch):
+    qpu_service.pause("eagle127")
+    try:
+        job = narrow.run([_flip(0)] * 5, shots=10, split=True)
+        post = narrow.connection.transport.post
+
+        def first_is_lost(path, *arguments, **named):
+            if path == f"/jobs/{job.parts[0].job_id()}/cancel":
+                raise ServiceUnreachableError("no answer")
+            return post(path, *arguments, **named)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(narrow.connection.transport, "post", first_is_lost)
+            with pytest.raises(ServiceUnreachableError):
+                job.cancel()
+        states = [part.status() for part in job.parts]
+        assert states == [JobStatus.QUEUED, *[JobStatus.CANCELLED] * (len(states) - 1)]
+    finally:
+        job.cancel()
+        qpu_service.resume("eagle127")
+
+
 @pytest.fixture
 def lossy(qpu_service, proxy, tmp_path):
     """A narrow provider through the flaky proxy, with a journal of its own."""
