@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
@@ -125,11 +125,10 @@ def _check_sizes(index: int, circuit: IsaCircuit, target: IsaTarget) -> None:
 
 
 def _check_body(index: int, circuit: IsaCircuit, body: Operations, target: IsaTarget) -> None:
-    # Distinct (operation, qubits) are few, however long the circuit is.
-    columns = np.stack([body["code"].astype(np.int64), body["q0"], body["q1"]], axis=1)
-    distinct: list[tuple[int, int, int]] = np.unique(columns, axis=0).tolist()
-    for code, *local in distinct:
-        op = Op(code)
+    # Distinct (operation, qubits) are few, however long the circuit is; most circuits are short.
+    code, q0, q1 = (cast("list[int]", body[name].tolist()) for name in ("code", "q0", "q1"))
+    for number, *local in sorted(set(zip(code, q0, q1, strict=True))):
+        op = Op(number)
         qubits = tuple(circuit.qubits[position] for position in local if position >= 0)
         if op not in target.basis and op is not Op.BARRIER:
             known = ", ".join(sorted(name_of(known) for known in target.basis))

@@ -46,6 +46,7 @@ class Shape:
         snapshot: the medians, as the calibration of a device with the shape's own qubits ``0 … n−1``.
         regions: number of different sets of qubits.
         spread: how wide the places vary.
+        usual_qubits_with_buffer: median over the places of how many qubits a region and its neighbours are.
         zz_hz: median |ζ| over the couplers of all places.
     """
 
@@ -54,18 +55,14 @@ class Shape:
     snapshot: Snapshot
     regions: int
     spread: Spread
-    zz_hz: float = 0.0
+    usual_qubits_with_buffer: int
+    zz_hz: float
 
     @property
     def nbytes(self) -> int:
         """What its places take up in memory."""
         table = self.table
         return sum(each.nbytes for each in (table.regions, table.losses, table.region_words, table.closed_words))
-
-    @property
-    def usual_qubits_with_buffer(self) -> int:
-        """Median over the places of how many qubits a region and its neighbours are."""
-        return round(float(np.median(np.bitwise_count(self.table.closed_words).sum(axis=0))))
 
 
 def shape_of(
@@ -120,6 +117,7 @@ def shape_of(
         snapshot=medians,
         regions=len(np.unique(np.sort(places, axis=1), axis=0)),
         spread=_spread(snapshot, places, edges),
+        usual_qubits_with_buffer=round(float(np.median(np.bitwise_count(table.closed_words).sum(axis=0)))),
         zz_hz=float(np.median(zz_hz)),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from qpu_sdk.wire.codec import pack, unpack
 from qpu_sdk.wire.errors import MalformedPayload
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from qpu_backend.physics.snapshot import Snapshot
@@ -227,23 +229,38 @@ def _checked_circuit(document: dict[str, Any], limits: DecodingLimits) -> IsaCir
 def _require_operations(body: Operations, circuit: IsaCircuit, *, below: int) -> None:
     """Every index in range; ``if_else`` refers to conditionals below its own only, so that no circle can arise."""
     _require(body.dtype == OPERATION and body.ndim == 1)
-    names = ("code", "q0", "q1", "clbit", "slot", "aux")
-    columns: list[NDArray[np.int64]] = [np.asarray(body[name], dtype=np.int64) for name in names]
-    code, q0, q1, clbit, slot, aux = columns
-    barrier, branch, measure = code == Op.BARRIER, code == Op.IF, code == Op.MEASURE
-    pair = np.isin(code, [int(op) for op in TWO_QUBIT_GATES])
-    acts = ~(barrier | branch)
-    known = [int(op) for op in Op]
-    _require_all(np.isin(code, known))
-    _require_all(np.isfinite(body["value"]))
-    _require_all(np.where(acts, (q0 >= 0) & (q0 < len(circuit.qubits)), q0 == -1))
-    partner: NDArray[np.bool_] = (q1 >= 0) & (q1 < len(circuit.qubits)) & np.not_equal(q1, q0)
-    _require_all(np.where(pair, partner, q1 == -1))
-    _require_all(np.where(measure, (clbit >= 0) & (clbit < circuit.num_clbits), clbit == -1))
-    angled = (code == Op.RZ) | (code == Op.RZZ)
-    _require_all(np.where(angled, (slot >= -1) & (slot < circuit.num_slots), slot == -1))
-    limit = np.where(barrier, len(circuit.groups), below)
-    _require_all(np.where(barrier | branch, (aux >= 0) & (aux < limit), aux == -1))
+    code = body["code"]
+    _require(bool(_IS_KNOWN[code].all() and np.isfinite(body["value"]).all()))
+    qubits = len(circuit.qubits)
+    sizes = np.array([qubits, qubits, circuit.num_clbits, circuit.num_slots, len(circuit.groups)])
+    highest = np.where(_IS_USED, sizes[:, None] - 1, -1)
+    highest[_INDICES.index("aux"), Op.IF] = below - 1
+    indices = np.array([body[name] for name in _INDICES])
+    _require(bool(((indices >= _LOWEST[:, code]) & (indices <= highest[:, code])).all()))
+    _require(not (_IS_PAIR[code] & (body["q0"] == body["q1"])).any())
+
+
+def _are_codes(ops: Iterable[Op]) -> NDArray[np.bool_]:
+    """Per operation code."""
+    return np.isin(np.arange(256), [int(op) for op in ops])
+
+
+_INDICES: Final = ("q0", "q1", "clbit", "slot", "aux")
+"""What an operation refers to, −1 where it does not."""
+_IS_KNOWN: Final = _are_codes(Op)
+_IS_PAIR: Final = _are_codes(TWO_QUBIT_GATES)
+_IS_USED: Final = np.array(
+    [
+        _are_codes(set(Op) - {Op.BARRIER, Op.IF}),
+        _IS_PAIR,
+        _are_codes({Op.MEASURE}),
+        _are_codes({Op.RZ, Op.RZZ}),
+        _are_codes({Op.BARRIER, Op.IF}),
+    ]
+)
+"""By index and code."""
+_LOWEST: Final = np.where(_IS_USED & np.array([[name != "slot"] for name in _INDICES]), 0, -1)
+"""An angle may stand in the operation itself: then it has no slot."""
 
 
 def _are_integers(values: tuple[Any, ...], below: int) -> bool:
@@ -253,7 +270,3 @@ def _are_integers(values: tuple[Any, ...], below: int) -> bool:
 def _require(truth: bool) -> None:
     if not truth:
         raise DecodingFailed("the circuits made the decoder answer nonsense")
-
-
-def _require_all(truths: NDArray[np.bool_]) -> None:
-    _require(bool(np.all(truths)))

@@ -9,6 +9,7 @@ from fastapi import FastAPI, HTTPException
 from pydantic.json_schema import models_json_schema
 from starlette.requests import ClientDisconnect
 
+from qpu_backend.domain.tenancy import Permission
 from qpu_backend.http import (
     admin_devices,
     admin_tenants,
@@ -33,6 +34,7 @@ from qpu_backend.http import (
     usage,
 )
 from qpu_backend.http.problems import MEDIA_TYPE, crash_problem, install, problem
+from qpu_backend.http.shortcut import Shortcut
 from qpu_backend.telemetry.logs import logger
 from qpu_sdk.wire.models import REQUEST_ID_HEADER, JobRequest, Problem
 from qpu_sdk.wire.predictions import PredictionRequest
@@ -94,6 +96,14 @@ def create_app(door: Door) -> FastAPI:
     for prefix, router in ROUTERS:
         app.include_router(router, prefix=prefix)
     install(app)
+    app.add_middleware(
+        Shortcut,
+        path=f"{PREFIX}/jobs",
+        permission=Permission.SUBMIT_JOBS,
+        endpoint=jobs.submit,
+        door=door,
+        handlers=app.exception_handlers,
+    )
     app.add_middleware(RequestGate, max_body_bytes=door.limits.max_body_bytes)
     _publish_schemas(app)
     return app

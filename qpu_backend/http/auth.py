@@ -92,10 +92,17 @@ class Authenticator:
             self._log.info("token_refused", reason=refusal.reason)
             raise ProblemError("unauthenticated", _BAD_TOKEN) from None
 
-    def note_forbidden(self) -> None:
-        """Somebody who is known asked for what its role may not do: counted with the refused keys."""
-        if self._refusals is not None:
-            self._refusals.note("forbidden", self._clock.now_us())
+    def granted(self, scope: TenantScope, permission: Permission) -> TenantScope:
+        """The scope, if its role grants the permission; what it does not grant is counted with the refused keys.
+
+        Raises:
+            ProblemError: ``forbidden``.
+        """
+        if not scope.may(permission):
+            if self._refusals is not None:
+                self._refusals.note("forbidden", self._clock.now_us())
+            raise ProblemError("forbidden", f"the role {scope.role} may not {permission.replace('_', ' ')}")
+        return scope
 
     def remembered(self, key: str) -> TenantScope | None:
         """The scope of a key or token that was good a moment ago."""
@@ -171,8 +178,11 @@ async def _authenticated(
 ) -> TenantScope:
     if credentials is None:
         raise ProblemError("unauthenticated", "this route needs a key: send `Authorization: Bearer qpu_…`")
-    authenticator: Authenticator = request.app.state.door.authenticator
-    return await authenticator.scope(credentials.credentials)
+    return await _authenticator(request).scope(credentials.credentials)
+
+
+def _authenticator(request: Request) -> Authenticator:
+    return request.app.state.door.authenticator
 
 
 async def still_lets_in(request: Request, scope: TenantScope) -> bool:
@@ -180,10 +190,9 @@ async def still_lets_in(request: Request, scope: TenantScope) -> bool:
 
     Trouble of the database or of an issuer shuts nobody out.
     """
-    authenticator: Authenticator = request.app.state.door.authenticator
     credentials = request.headers.get("authorization", "").partition(" ")[2].strip()
     try:
-        return await authenticator.scope(credentials) == scope
+        return await _authenticator(request).scope(credentials) == scope
     except ProblemError as problem:
         return problem.code != "unauthenticated"
     except DatabaseTrouble:
@@ -198,11 +207,7 @@ def requires(permission: Permission) -> Callable[..., Coroutine[object, object, 
     """A dependency: the caller's scope, if its role grants the permission."""
 
     async def authorised(request: Request, scope: Anybody) -> TenantScope:
-        if not scope.may(permission):
-            authenticator: Authenticator = request.app.state.door.authenticator
-            authenticator.note_forbidden()
-            raise ProblemError("forbidden", f"the role {scope.role} may not {permission.replace('_', ' ')}")
-        return scope
+        return _authenticator(request).granted(scope, permission)
 
     return authorised
 

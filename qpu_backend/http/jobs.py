@@ -16,6 +16,7 @@ from qpu_backend.http.documents import job_document, metering_record, micros
 from qpu_backend.http.door import AtDoor  # noqa: TC001
 from qpu_backend.http.paths import JobId  # noqa: TC001
 from qpu_backend.http.problems import code_of, request_id, validation_problem
+from qpu_backend.http.shortcut import LONGEST_KEY
 from qpu_backend.pipeline.outlook import outlook
 from qpu_backend.stores import batches, jobs, money
 from qpu_backend.stores.jobs import JobFilter
@@ -63,7 +64,7 @@ def submit(
     door: AtDoor,
     scope: SubmitJobs,
     raw: RawBody,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=256)] = None,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=LONGEST_KEY)] = None,
 ) -> Response:
     """Admit a job. A repeat with the same ``Idempotency-Key`` answers the same job."""
     try:

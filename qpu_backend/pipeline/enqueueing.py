@@ -321,8 +321,8 @@ class Enqueueing:
         device = known.get(prepared.analysis.backend.device_id)
         if device is None:
             raise UnknownBackend(order.backend)
-        chip = prepared.analysis.backend.calibrated.device_view({})
-        start_by_us = promise_start(connection, self._system, self._fleet, lane, chip, prepared.device_us)
+        calibrated = prepared.analysis.backend.calibrated
+        start_by_us = promise_start(connection, self._system, self._fleet, lane, calibrated, prepared.device_us)
         require_undrifted(order, device)
         priced = self._pricing.price(connection, scope, order, prepared.work, now_us, book)
         if order.options.session is not None:

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from qpu_backend.domain.lanes import Lane
     from qpu_backend.domain.tenancy import SystemScope
-    from qpu_backend.domain.views import DeviceView
+    from qpu_backend.pipeline.backends import Calibrated
     from qpu_backend.pipeline.fleet import Fleet
     from qpu_backend.stores.devices import DeviceRow
     from qpu_backend.stores.jobs import QueuedJobRow
 
 
 def promise_start(
-    connection: Connection, scope: SystemScope, fleet: Fleet, lane: Lane, chip: DeviceView, device_us: int
+    connection: Connection, scope: SystemScope, fleet: Fleet, lane: Lane, calibrated: Calibrated, device_us: int
 ) -> int | None:
     """The device time by which a lane promises a new job its start, ``None`` where it promises nothing.
 
@@ -35,7 +35,7 @@ def promise_start(
         scope: of the operator.
         fleet: of the service.
         lane: that the job asks for.
-        chip: the device, for its policy.
+        calibrated: the device, for its policy.
         device_us: what the job takes alone.
 
     Raises:
@@ -43,6 +43,7 @@ def promise_start(
     """
     if lane.promise_us is None:
         return None
+    chip = calibrated.device_view({})
     device = devices.lock_device(connection, scope, chip.name)
     now_us = device.device_time_us
     longest_us = lasts_us(chip.longest_us, chip.stretch)
