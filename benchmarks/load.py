@@ -83,7 +83,11 @@ def main() -> None:
             paced_jobs = min(PACED_JOBS, arguments.jobs // 4)
             at_once = [next(submissions) for _ in range(arguments.jobs - paced_jobs - len(warming))]
             paced = [next(submissions) for _ in range(paced_jobs)]
-            full = submit_all(at_once, ports, connections=CONNECTIONS, per_second=None)
+            middle = len(at_once) // 2
+            first = submit_all(at_once[:middle], ports, connections=CONNECTIONS, per_second=None)
+            rss_middle = rss_mb()
+            second = submit_all(at_once[middle:], ports, connections=CONNECTIONS, per_second=None)
+            full = first.followed_by(second)
             submit_per_s = len(full.latencies_s) / full.seconds
             half = submit_all(paced, ports, connections=PACED_CONNECTIONS, per_second=submit_per_s / 2)
             rss_after = rss_mb()
@@ -102,7 +106,8 @@ def main() -> None:
                 "raw_insert_per_s": raw_insert_per_s,
                 "ratio": submit_per_s / raw_insert_per_s,
                 "rss_mb": max(rss_after),
-                "rss_growth_mb": max(after - before for before, after in zip(rss_before, rss_after, strict=True)),
+                "rss_growth_mb": _growth(rss_before, rss_after),
+                "rss_growth_second_half_mb": _growth(rss_middle, rss_after),
                 **drained,
             },
             as_json=arguments.json,
@@ -167,6 +172,11 @@ def _port(process: subprocess.Popen[str]) -> int:
 def _rss_mb(pid: int) -> float:
     fields = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next(float(field.split()[1]) / 1024 for field in fields if field.startswith("VmRSS"))
+
+
+def _growth(before: list[float], after: list[float]) -> float:
+    """Of the process that grew most."""
+    return max(late - early for early, late in zip(before, after, strict=True))
 
 
 def _submissions(keys: list[str]) -> Iterator[Submission]:

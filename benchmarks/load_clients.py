@@ -48,6 +48,12 @@ class Answered:
     latencies_s: list[float]
     refused: dict[int, int]
 
+    def followed_by(self, other: Answered) -> Answered:
+        """Both, one after the other."""
+        statuses = self.refused.keys() | other.refused.keys()
+        refused = {status: self.refused.get(status, 0) + other.refused.get(status, 0) for status in statuses}
+        return Answered(self.seconds + other.seconds, self.latencies_s + other.latencies_s, refused)
+
 
 def submit_all(
     submissions: Sequence[Submission], ports: Sequence[int], *, connections: int, per_second: float | None

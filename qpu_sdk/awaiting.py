@@ -13,7 +13,6 @@ waiting, not the job.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from qpu_sdk.errors import QPUJobTimeoutError
 from qpu_sdk.waiting import Ask, Ended, Hello, Listen, Poll, course
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 
     from qiskit.providers import JobStatus
@@ -68,6 +68,8 @@ class Aside:
 def _awaited(function: Callable[P, R], threads: ThreadPoolExecutor) -> Callable[P, Coroutine[Any, Any, R]]:
     @wraps(function)
     async def awaited(*arguments: P.args, **named: P.kwargs) -> R:
+        import asyncio  # noqa: PLC0415 - dear to import, and only who awaits needs it
+
         return await asyncio.get_running_loop().run_in_executor(threads, partial(function, *arguments, **named))
 
     return awaited
@@ -131,6 +133,8 @@ class AioJob:
         Raises:
             QPUJobTimeoutError: the time is over; the job goes on.
         """
+        import asyncio  # noqa: PLC0415 - dear to import, and only who awaits needs it
+
         waiting = self._job.unfinished()
         try:
             async with asyncio.timeout(timeout):
@@ -199,6 +203,8 @@ class AioJob:
 
 async def _ends(events: JobEvents, aside: Aside, job_ids: Sequence[str]) -> AsyncGenerator[JobEvent | JobDocument]:
     """The end of each of several jobs as it comes; the steps are those of :meth:`JobEvents.ends`."""
+    import asyncio  # noqa: PLC0415 - dear to import, and only who awaits needs it
+
     inbox, put = _inbox()
     with events.subscribed(job_ids, put) as known:
         steps = course(job_ids, known, events)
@@ -223,6 +229,8 @@ async def _ends(events: JobEvents, aside: Aside, job_ids: Sequence[str]) -> Asyn
 
 def _inbox() -> tuple[asyncio.Queue[JobEvent | None], Callable[[JobEvent | None], None]]:
     """A queue of the running loop, and what puts something into it from any thread."""
+    import asyncio  # noqa: PLC0415 - dear to import, and only who awaits needs it
+
     loop = asyncio.get_running_loop()
     inbox: asyncio.Queue[JobEvent | None] = asyncio.Queue()
 
@@ -234,6 +242,8 @@ def _inbox() -> tuple[asyncio.Queue[JobEvent | None], Callable[[JobEvent | None]
 
 
 async def _next(inbox: asyncio.Queue[JobEvent | None], at_most_s: float | None) -> JobEvent | None:
+    import asyncio  # noqa: PLC0415 - dear to import, and only who awaits needs it
+
     try:
         async with asyncio.timeout(at_most_s):
             return await inbox.get()
