@@ -7,10 +7,10 @@ not quite ordinary (no key, another scheme, a header twice) goes the usual way, 
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 
@@ -61,7 +61,6 @@ class Shortcut:
         self._endpoint = endpoint
         self._door = door
         self._short = ExceptionMiddleware(self._answer, handlers)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="submission")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -75,9 +74,23 @@ class Shortcut:
         authenticator = self._door.authenticator
         caller = authenticator.granted(await authenticator.scope(str(said)[len(_BEARER) :].strip()), self._permission)
         raw = await request.body()
-        loop = asyncio.get_running_loop()
-        response = await loop.run_in_executor(self._threads, self._endpoint, request, self._door, caller, raw, key)
+        response = await to_thread.run_sync(
+            self._endpoint, request, self._door, caller, raw, key, limiter=_own_threads()
+        )
         await response(scope, receive, send)
+
+
+_limiter: Final = RunVar[CapacityLimiter]("submissions")
+
+
+def _own_threads() -> CapacityLimiter:
+    """Of the running loop."""
+    try:
+        return _limiter.get()
+    except LookupError:
+        limiter = CapacityLimiter(_THREADS)
+        _limiter.set(limiter)
+        return limiter
 
 
 def _is_ordinary(scope: Scope) -> bool:
@@ -90,4 +103,6 @@ def _is_ordinary(scope: Scope) -> bool:
             found[name] = value
     said, key = (found.get(name) for name in _WANTED)
     named = key is None or 1 <= len(key) <= LONGEST_KEY
-    return named and said is not None and said[: len(_BEARER)].lower() == _BEARER and bool(said[len(_BEARER) :].strip())
+    if said is None or said[: len(_BEARER)].lower() != _BEARER:
+        return False
+    return named and bool(said[len(_BEARER) :].decode("latin-1").strip())

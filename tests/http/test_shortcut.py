@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from contextvars import ContextVar
 from types import SimpleNamespace
 
 import httpx
@@ -29,6 +30,7 @@ UNUSUAL = (
     [(b"authorization", b"Basic cXB1OnFwdQ==")],
     [(b"authorization", b"Bearer ")],
     [(b"authorization", b"Bearer")],
+    [(b"authorization", b"Bearer \xa0")],
     [KEY, KEY],
     [KEY, (b"idempotency-key", b"")],
     [KEY, (b"idempotency-key", b"x" * (LONGEST_KEY + 1))],
@@ -113,6 +115,16 @@ def test_submissions_that_wait_leave_the_threads_of_other_requests_alone():
 
 def body_of(document):
     return json.dumps(document).encode()
+
+
+def test_an_endpoint_sees_the_context_of_its_request():
+    around = ContextVar("around", default="nothing")
+
+    async def within():
+        around.set("a span")
+        return await ask(shortcut(lambda *_: Response(around.get())), [KEY])
+
+    assert asyncio.run(within()) == b"a span"
 
 
 def both_ways(client, body, **headers):
