@@ -163,7 +163,7 @@ class JobRequest(RequestDocument):
     program: ProgramKind
     circuits: CircuitPayload
     pubs: list[Pub] = Field(min_length=1)
-    options: JobOptions = JobOptions()
+    options: JobOptions = Field(default_factory=JobOptions)  # an instance would build its schema with the class
     tags: list[SmallText] = Field(default=[], max_length=16)
     calibration_id: SmallText | None = None
     """The snapshot the circuits were transpiled against."""
