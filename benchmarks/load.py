@@ -53,7 +53,7 @@ DEVICE = "eagle127"
 SHOTS = 1000
 APIS = 4
 CONNECTIONS = 128
-"""Of a thousand tenants so many ask at the same time: as many as get a thread at once."""
+"""Of a thousand tenants so many ask at the same time, 32 of each process: it has threads for 40 submissions."""
 PACED_CONNECTIONS = 32
 """Half the load needs no more."""
 BARE_ROWS = 2_000
@@ -75,22 +75,23 @@ def main() -> None:
         config = load_config(data=Path(folder), database=url)
         keys = _tenants(config, arguments.tenants)
         rows_before = _bare_rows_per_s(url)
-        with _apis(config) as (ports, rss_mb):
+        with _apis(config) as (ports, pids):
             submissions = _submissions(keys)
             warming = [next(submissions) for _ in range(8 * APIS)]
             submit_all(warming, ports, connections=CONNECTIONS, per_second=None)
-            rss_before = rss_mb()
+            rss_before = _rss_mb(pids)
             paced_jobs = min(PACED_JOBS, arguments.jobs // 4)
             at_once = [next(submissions) for _ in range(arguments.jobs - paced_jobs - len(warming))]
             paced = [next(submissions) for _ in range(paced_jobs)]
-            middle = len(at_once) // 2
+            middle, cpu_before_s = len(at_once) // 2, _cpu_s(pids)
             first = submit_all(at_once[:middle], ports, connections=CONNECTIONS, per_second=None)
-            rss_middle = rss_mb()
+            rss_middle = _rss_mb(pids)
             second = submit_all(at_once[middle:], ports, connections=CONNECTIONS, per_second=None)
+            api_cpu_s = _cpu_s(pids) - cpu_before_s
             full = first.followed_by(second)
             submit_per_s = len(full.latencies_s) / full.seconds
             half = submit_all(paced, ports, connections=PACED_CONNECTIONS, per_second=submit_per_s / 2)
-            rss_after = rss_mb()
+            rss_after = _rss_mb(pids)
         rows_after = _bare_rows_per_s(url)
         raw_insert_per_s = (rows_before + rows_after) / 2
         queued = _queued(config)
@@ -102,6 +103,7 @@ def main() -> None:
                 "submit_per_s": submit_per_s,
                 "submit_p99_ms": 1e3 * quantiles(half.latencies_s, n=100)[98],
                 "submit_p99_ms_full_load": 1e3 * quantiles(full.latencies_s, n=100)[98],
+                "api_cpu_ms": 1e3 * api_cpu_s / len(full.latencies_s),
                 "refused": {**full.refused, **half.refused},
                 "raw_insert_per_s": raw_insert_per_s,
                 "ratio": submit_per_s / raw_insert_per_s,
@@ -143,8 +145,8 @@ def _tenants(config: ServiceConfig, number: int) -> list[str]:
 
 
 @contextmanager
-def _apis(config: ServiceConfig) -> Generator[tuple[list[int], Callable[[], list[float]]]]:
-    """API processes without dispatch: nothing runs, everything waits. Their ports, and their resident memory in MB."""
+def _apis(config: ServiceConfig) -> Generator[tuple[list[int], list[int]]]:
+    """API processes without dispatch: nothing runs, everything waits. Their ports and process ids."""
     command = [sys.executable, "-c", "from qpu_sdk.cli import main; main()", "serve", "--no-dispatch", "--port", "0"]
     command += ["--data", str(config.data), "--database", config.database_url]
     environment = os.environ | {"QPU_LOG_LEVEL": "error"}
@@ -154,7 +156,7 @@ def _apis(config: ServiceConfig) -> Generator[tuple[list[int], Callable[[], list
     ]
     try:
         ports = [_port(process) for process in processes]
-        yield ports, lambda: [_rss_mb(process.pid) for process in processes]
+        yield ports, [process.pid for process in processes]
     finally:
         for process in processes:
             process.terminate()
@@ -169,9 +171,17 @@ def _port(process: subprocess.Popen[str]) -> int:
     return int(line.rsplit(":", 1)[1])
 
 
-def _rss_mb(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    return next(float(field.split()[1]) / 1024 for field in fields if field.startswith("VmRSS"))
+def _rss_mb(pids: list[int]) -> list[float]:
+    """Resident memory of each process."""
+    statuses = (Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines() for pid in pids)
+    lines = (next(line for line in status if line.startswith("VmRSS")) for status in statuses)
+    return [float(line.split()[1]) / 1024 for line in lines]
+
+
+def _cpu_s(pids: list[int]) -> float:
+    """Processor time of all of them, without that of their decoding children."""
+    stats = (Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split() for pid in pids)
+    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
 
 
 def _growth(before: list[float], after: list[float]) -> float:

@@ -11,6 +11,7 @@ from qpu_backend.http.auth import ReadJobs, SubmitJobs  # noqa: TC001 - FastAPI 
 from qpu_backend.http.documents import wall, wall_or_none
 from qpu_backend.http.door import AtDoor  # noqa: TC001
 from qpu_backend.http.paths import SessionId  # noqa: TC001
+from qpu_backend.http.shortcut import LONGEST_KEY
 from qpu_backend.stores import sessions
 from qpu_sdk.wire.sessions import SessionDocument, SessionKind, SessionPage, SessionRequest, SessionState
 
@@ -30,7 +31,7 @@ def open_session(
     scope: SubmitJobs,
     order: SessionRequest,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=256)] = None,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=LONGEST_KEY)] = None,
 ) -> SessionDocument:
     """Open a session. A repeat with the same ``Idempotency-Key`` answers the same session."""
     row = door.sessions.open(scope, order, idempotency_key)
